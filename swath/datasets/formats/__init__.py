@@ -1,0 +1,1 @@
+"""How data sets lie on disk; each layout lists records and reads the truth of one."""

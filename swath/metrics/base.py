@@ -1,0 +1,124 @@
+"""The contract of every metric: a tally an image, tallies that add up, and figures read off their total.
+
+Because tallies are additive, the totals over a test set are exact, parts of a set may be counted apart and
+joined, and an interval over images costs a reweighted sum rather than a second evaluation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from swath.errors import AnnotationError, DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from swath.samples.annotation import Annotation
+
+Kind = TypeVar("Kind", bound="Annotation")
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What one image, or many, add to a metric: `counts` (int64, exact) and `sums` (float64), both 1-D.
+
+    >>> one = Tally(np.array([1, 2]), np.array([0.5]))
+    >>> (one + one).counts.tolist(), (one + one).sums.tolist()
+    ([2, 4], [1.0])
+    """
+
+    counts: NDArray[np.int64]
+    sums: NDArray[np.float64]
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.counts + other.counts, self.sums + other.sums)
+
+
+@dataclass
+class RunningTotal:
+    """The mutable part of a metric: what has been tallied so far, None before the first image."""
+
+    tally: Tally | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Metric(ABC):
+    """Frozen settings and a running total; subclasses tally an image and read figures off a total.
+
+    Figures carry spelled-out names (`"macro F1"`, `"F1 (class Forest)"`) and are fractions, never per cent.
+    """
+
+    running: RunningTotal = field(default_factory=RunningTotal, init=False, repr=False)
+
+    @abstractmethod
+    def tally(self, prediction: Annotation, truth: Annotation) -> Tally:
+        """Compare one image's prediction with its truth; raise `AnnotationError` for wrong kinds."""
+
+    @abstractmethod
+    def figures(self, total: Tally) -> dict[str, float]:
+        """Read every figure off a total; a figure that has no meaning for it is NaN."""
+
+    def update(self, prediction: Annotation, truth: Annotation) -> None:
+        """Add one image to the running total."""
+        self.add(self.tally(prediction, truth))
+
+    def add(self, tally: Tally) -> None:
+        """Add a tally to the running total."""
+        self.running.tally = tally if self.running.tally is None else self.running.tally + tally
+
+    @property
+    def total(self) -> Tally:
+        """The running total; raise `DataError` when nothing was added yet."""
+        if self.running.tally is None:
+            raise DataError(
+                f"The {type(self).__name__} has seen no image yet; update it before asking for figures."
+            )
+        return self.running.tally
+
+    def compute(self) -> dict[str, float]:
+        """Return every figure over all images added so far; raise `DataError` when there is none."""
+        return self.figures(self.total)
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self.running.tally = None
+
+
+def expect_kind(annotation: Annotation, kind: type[Kind], what: str) -> Kind:
+    """Return the annotation when it is of this kind; raise `AnnotationError` saying what was found."""
+    if not isinstance(annotation, kind):
+        raise AnnotationError(
+            f"This metric compares {kind.__name__} annotations; the {what} is a {type(annotation).__name__}."
+        )
+    return annotation
+
+
+def expect_same_frame(prediction: Annotation, truth: Annotation) -> None:
+    """Raise `AnnotationError` unless both refer to a frame of the same size."""
+    if prediction.size != truth.size:
+        raise AnnotationError(
+            f"A prediction must be on the frame of its truth; found {prediction.size} against {truth.size}. "
+            "Resize or crop one of them."
+        )
+
+
+def share(part: float, whole: float) -> float:
+    """Return part / whole, and 0 for 0 / 0.
+
+    >>> share(1, 4), share(0, 0)
+    (0.25, 0.0)
+    """
+    return float(part / whole) if whole else 0.0
+
+
+def harmonic_mean(precision: float, recall: float) -> float:
+    """Return F1 from precision and recall; 0 when both are 0.
+
+    >>> harmonic_mean(1.0, 0.5)
+    0.6666666666666666
+    """
+    return share(2 * precision * recall, precision + recall)

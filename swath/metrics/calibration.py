@@ -1,0 +1,48 @@
+"""Whether confidence keeps its word: the expected calibration error.
+
+Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from swath.metrics.base import share
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BINS = 15
+"""Equal-width bins of confidence, (0, 1/15], (1/15, 2/15], ...; a confidence of 0 counts in the first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Per bin (BINS,): predictions and right ones (int64), and the sum of the confidences.
+
+    >>> two = Reliability.of(np.array([0.95, 0.95]), np.array([True, False]))
+    >>> round(two.expected_calibration_error(), 6)
+    0.45
+    """
+
+    seen: NDArray[np.int64]
+    right: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, confidence: NDArray[np.floating], right: NDArray[np.bool_]) -> Reliability:
+        """Sort predictions (N,) with confidences 0 to 1 into the bins."""
+        exact = confidence.astype(np.float64)
+        bins = np.clip(np.ceil(exact * BINS).astype(np.int64) - 1, 0, BINS - 1)
+        return cls(
+            seen=np.bincount(bins, minlength=BINS).astype(np.int64, copy=False),
+            right=np.bincount(bins[right], minlength=BINS).astype(np.int64, copy=False),
+            confidence=np.bincount(bins, weights=exact, minlength=BINS).astype(np.float64, copy=False),
+        )
+
+    def expected_calibration_error(self) -> float:
+        """Return the gap between confidence and accuracy, averaged over the predictions bin by bin."""
+        return share(float(np.abs(self.confidence - self.right).sum()), float(self.seen.sum()))
