@@ -1,0 +1,1 @@
+"""Models: one contract (`base`), cards, safe weights, and a module a paper in a folder a family."""

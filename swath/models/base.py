@@ -1,0 +1,153 @@
+"""The contract of every model: `forward`, `loss`, `predict`, and what it takes.
+
+A `Model` wraps a plain network (tensors in, tensors out; that is what is exported and whose tensors are saved) with
+the knowledge of what its inputs and outputs mean. Its configuration is a frozen dataclass that holds everything
+needed to build it again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from swath.errors import ShapeError
+from swath.samples.batch import Batch
+from swath.samples.objects import MergeRule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from swath.models.cards import Card
+    from swath.models.inputs import InputSpec
+    from swath.models.outputs import ScoreMap
+    from swath.samples.annotation import Annotation
+    from swath.samples.sample import Sample
+
+
+class Model(nn.Module, ABC):
+    """A network together with what it takes and what its answers mean.
+
+    Subclasses set `Config`, build `self.network` in `__init__`, and say how tensors become a loss and annotations.
+    `network` maps one tensor a slot, in the order of `inputs`, to a tensor or a tuple of tensors.
+    """
+
+    Config: ClassVar[type[Any]]
+
+    network: nn.Module
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    @abstractmethod
+    def inputs(self) -> Mapping[str, InputSpec]:
+        """What the model takes, by slot."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the scores."""
+
+    @classmethod
+    @abstractmethod
+    def card(cls) -> Card:
+        """Who published the system, under which licences, with which figures and choices."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the named terms of the loss; their sum is what training minimises."""
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> list[Annotation]:
+        """Return one annotation an image, with its confidence, in pixels of that image."""
+
+    def score_maps(self, batch: Batch) -> list[ScoreMap] | None:
+        """Return undecided class scores an image where the model gives a class map, so that windows blend; else None."""
+        del batch
+        return None
+
+    @property
+    def merge_rule(self) -> MergeRule:
+        """When two objects of overlapping windows are one."""
+        return MergeRule()
+
+    @classmethod
+    def remap_state_dict(cls, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Turn the tensor names of the published weights into those of `network`; by default they are the same."""
+        return dict(published)
+
+    @classmethod
+    def from_config(cls, config: Any) -> Self:
+        """Build the model with fresh weights."""
+        return cls(config)
+
+    def forward(self, batch: Batch) -> Any:
+        """Run the network on the normalised images of a batch; raise `ShapeError` for sizes it cannot take."""
+        self.check(batch)
+        return self.network(*(batch.images[slot] for slot in self.inputs))
+
+    def check(self, batch: Batch) -> None:
+        """Raise `ShapeError` unless the batch has every slot with the right channels and a size the strides allow."""
+        for slot, spec in self.inputs.items():
+            if slot not in batch.images:
+                raise ShapeError(
+                    f"the model needs the slot '{slot}'; the batch has {', '.join(batch.images)}."
+                )
+            _, channels, height, width = batch.images[slot].shape
+            if channels != spec.channels:
+                raise ShapeError(
+                    f"slot '{slot}' needs {spec.channels} channels ({', '.join(spec.bands)}); found {channels}."
+                )
+            if spec.fixed_size and (height, width) != (spec.window, spec.window):
+                raise ShapeError(
+                    f"slot '{slot}' takes exactly {spec.window} x {spec.window} pixels; found {height} x {width}. "
+                    "Resize the image, or build the model for this size."
+                )
+            if height % spec.multiple_of or width % spec.multiple_of:
+                raise ShapeError(
+                    f"slot '{slot}' needs sides that are multiples of {spec.multiple_of}; found {height} x {width}. "
+                    "Pad the image or choose another --window."
+                )
+
+    def prepare(self, samples: Sequence[Sample]) -> Batch:
+        """Turn samples into a batch of normalised tensors, with their targets when all have one.
+
+        Raises `BandMismatch` or `UnitMismatch` for imagery that does not fit.
+        """
+        images = {
+            slot: torch.stack([spec.prepare(sample.images[slot]) for sample in samples])
+            for slot, spec in self.inputs.items()
+        }
+        valid = {
+            slot: stack_valid([sample.images[slot].valid for sample in samples], images[slot])
+            for slot in self.inputs
+        }
+        targets = tuple(sample.target for sample in samples if sample.target is not None)
+        return Batch(
+            images=images,
+            valid=valid,
+            targets=targets if len(targets) == len(samples) else None,
+            keys=tuple(sample.key for sample in samples),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def parameter_count(self) -> int:
+        """How many trainable numbers the network has (works on the meta device)."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+
+def stack_valid(masks: Sequence[Any], images: Tensor) -> Tensor | None:
+    """Stack validity masks (H, W), where None stands for all valid, into (B, H, W); None when all are valid."""
+    if all(mask is None for mask in masks):
+        return None
+    height, width = images.shape[-2:]
+    full = torch.ones(height, width, dtype=torch.bool)
+    return torch.stack([full if mask is None else torch.from_numpy(mask) for mask in masks])

@@ -1,0 +1,153 @@
+"""The models whose weights ship: `trees` and `landuse`, as they are built and trained.
+
+Each `ShippedModel` says how to build the network anew, by which recipe it was trained, on which data set, and what its
+card says; `swath train NAME DATA=FOLDER -o FOLDER` runs just that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from swath.imagery.bands import Unit
+from swath.imagery.units import Stretch
+from swath.models.base import Model
+from swath.models.classify.rsmamba import RSMamba, RSMambaConfig
+from swath.models.inputs import InputSpec
+from swath.models.outputs import ClassificationOutput, PointOutput
+from swath.models.recipe import Recipe
+from swath.models.segment.effnet_unetpp import EfficientNetUnetPlusPlus, EfficientNetUnetPlusPlusConfig
+from swath.samples.transforms import ColourJitter, RandomFlip, RandomRotate90
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+"""The folder of the weights that ship, one folder a name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedModel:
+    """A model by the name under which its weights ship: builder, recipe, data set and protocol."""
+
+    name: str
+    build: Callable[[], Model]
+    recipe: Callable[[], Recipe]
+    dataset: str
+    protocol: str
+
+
+NAIP_MEAN = (114.0, 116.2, 111.7, 118.2)
+NAIP_STD = (46.9, 41.7, 39.7, 44.0)
+
+
+def trees() -> EfficientNetUnetPlusPlus:
+    """Build the tree finder: U-Net++ on EfficientNet-B0 with a slim decoder, NAIP's four bands at 0.6 m."""
+    return EfficientNetUnetPlusPlus(
+        EfficientNetUnetPlusPlusConfig(
+            encoder="b0",
+            decoder_channels=(64, 48, 32, 24, 16),
+            input=InputSpec(
+                bands=("red", "green", "blue", "nir"),
+                unit=Unit.EIGHT_BIT,
+                mean=NAIP_MEAN,
+                std=NAIP_STD,
+                gsd=0.6,
+                window=576,
+                overlap=64,
+                multiple_of=32,
+            ),
+            output=PointOutput(classes=("tree",), sigma=3.0, minimum_distance=4.0, threshold=0.3),
+        )
+    )
+
+
+def trees_recipe() -> Recipe:
+    """Return the training of `trees`: AdamW at 1e-3 on a cosine, flips, quarter turns and a little change of light."""
+    return Recipe(
+        epochs=60,
+        batch_size=8,
+        learning_rate=1e-3,
+        weight_decay=1e-3,
+        warmup_epochs=2,
+        minimum_learning_rate=1e-6,
+        clip_gradient_norm=5.0,
+        average=0.99,
+        precision="bfloat16",
+        transforms=(RandomFlip(), RandomRotate90(), ColourJitter(brightness=0.2, contrast=0.2)),
+        validate_every=5,
+        watch="F1 (6 m)",
+        workers=1,
+    )
+
+
+EUROSAT_MEAN = (88.0, 97.5, 104.3)
+EUROSAT_STD = (51.7, 35.0, 29.9)
+EUROSAT_CLASSES = (
+    "AnnualCrop",
+    "Forest",
+    "HerbaceousVegetation",
+    "Highway",
+    "Industrial",
+    "Pasture",
+    "PermanentCrop",
+    "Residential",
+    "River",
+    "SeaLake",
+)
+EUROSAT_STRETCH = Stretch(unit=Unit.REFLECTANCE, low=0.0, high=0.275)
+"""How EuroSAT's 8-bit pictures were made from reflectance: 0 to 0.275 becomes 0 to 255 (2,750 digital numbers)."""
+
+
+def landuse() -> RSMamba:
+    """Build the land-use classifier: RSMamba for chips of 64 px at 10 m in red, green and blue."""
+    return RSMamba(
+        RSMambaConfig(
+            input=InputSpec(
+                bands=("red", "green", "blue"),
+                unit=Unit.EIGHT_BIT,
+                mean=EUROSAT_MEAN,
+                std=EUROSAT_STD,
+                stretch=EUROSAT_STRETCH,
+                gsd=10.0,
+                window=64,
+                overlap=0,
+                fixed_size=True,
+            ),
+            output=ClassificationOutput(classes=EUROSAT_CLASSES, label_smoothing=0.1),
+            layers=6,
+            width=96,
+            patch_size=16,
+            patch_stride=8,
+        )
+    )
+
+
+def landuse_recipe() -> Recipe:
+    """Return the training of `landuse`: AdamW at 2e-3 on a cosine, all eight orientations, averaged weights."""
+    return Recipe(
+        epochs=60,
+        batch_size=64,
+        learning_rate=2e-3,
+        weight_decay=0.05,
+        warmup_epochs=3,
+        minimum_learning_rate=2e-6,
+        clip_gradient_norm=1.0,
+        average=0.998,
+        transforms=(RandomFlip(), RandomRotate90()),
+        validate_every=5,
+        watch="accuracy",
+        workers=1,
+    )
+
+
+SHIPPED = (
+    ShippedModel(
+        name="trees", build=trees, recipe=trees_recipe, dataset="urban-trees", protocol="urban-trees/f1-6m"
+    ),
+    ShippedModel(
+        name="landuse",
+        build=landuse,
+        recipe=landuse_recipe,
+        dataset="eurosat",
+        protocol="eurosat/accuracy-20%",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Network parts that three or more systems share."""
