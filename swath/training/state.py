@@ -1,0 +1,122 @@
+"""Where a run is: the numbers that, with the tensors, are all it needs to go on exactly as it would have."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from swath.errors import ConfigurationError
+from swath.training.log import Means, Validation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from swath.models.base import Model
+    from swath.models.recipe import Recipe
+
+
+@dataclass(kw_only=True)
+class RunState:
+    """Progress of a run; `epoch` and `step` count what is finished, `step` within the epoch.
+
+    `waited` validations have passed without improvement; `means` are of the loss terms since the last
+    validation.
+    """
+
+    fingerprint: str
+    epoch: int = 0
+    step: int = 0
+    stopped_early: bool = False
+    best: Validation | None = None
+    waited: int = 0
+    history: list[Validation] = field(default_factory=list)
+    means: Means = field(default_factory=Means)
+    averaged: int = 0
+    log_length: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunState:
+        """Read what `to_json` returned.
+
+        >>> state = RunState(fingerprint="", means=Means(count=1, sums={"dice": 0.1}))
+        >>> RunState.from_json(state.to_json()) == state
+        True
+        """
+        best = values["best"]
+        return cls(
+            **{
+                **values,
+                "best": best and Validation(**best),
+                "history": [Validation(**entry) for entry in values["history"]],
+                "means": Means(**values["means"]),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """The metric that decides which weights are best; a leading `-` in a recipe's `watch` means less is
+    better.
+
+    >>> Watch.of("-mae", {"mae": 2.0}).improves({"mae": 1.5}, {"mae": 2.0})
+    True
+    """
+
+    name: str
+    sign: float
+
+    @classmethod
+    def of(cls, watch: str, metrics: Mapping[str, float]) -> Watch:
+        """Find the watched metric, by default the first; raise `ConfigurationError` for an unknown one."""
+        name = watch.removeprefix("-") or next(iter(metrics), "")
+        if name not in metrics:
+            raise ConfigurationError(
+                f"recipe: 'watch' is '{watch}', but the evaluation gives {', '.join(metrics) or 'nothing'}; "
+                "name one of them."
+            )
+        return cls(name=name, sign=-1.0 if watch.startswith("-") else 1.0)
+
+    def improves(self, metrics: Mapping[str, float], best: Mapping[str, float] | None) -> bool:
+        """Whether these metrics beat the best so far; any number beats NaN, and a tie is no improvement."""
+        if best is None:
+            return True
+        new, old = self.sign * metrics[self.name], self.sign * best[self.name]
+        return not math.isnan(new) and (math.isnan(old) or new > old)
+
+
+def describe_run(model: Model, recipe: Recipe, samples: int) -> dict[str, Any]:
+    """Return as JSON values what must stay the same for a run to go on: model, recipe, number of samples.
+
+    How many threads feed the loop changes nothing and is left out.
+    """
+    kind = type(model)
+    settings = {
+        entry.name: getattr(recipe, entry.name) for entry in fields(recipe) if entry.name != "workers"
+    }
+    # A plain function shows its address, which is another in every process.
+    transforms = [re.sub(r" at 0x[0-9a-f]+", "", repr(transform)) for transform in recipe.transforms]
+    return {
+        "model": f"{kind.__module__}:{kind.__qualname__}",
+        "config": TypeAdapter(kind.Config).dump_python(model.config, mode="json"),
+        "recipe": {**settings, "betas": list(recipe.betas), "transforms": transforms},
+        "samples": samples,
+    }
+
+
+def fingerprint(described: Mapping[str, Any]) -> str:
+    """Return a hash of a description.
+
+    >>> fingerprint({"samples": 3, "model": "a"}) == fingerprint({"model": "a", "samples": 3})
+    True
+    """
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
