@@ -1,0 +1,219 @@
+"""The face of Swath in Python: the same words as the command line.
+
+>>> import swath
+>>> swath.bands("naip")
+('red', 'green', 'blue', 'nir')
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swath.benchmarks.protocol import evaluate as evaluate_by_protocol
+from swath.benchmarks.registry import parse_protocol_argument
+from swath.catalog import Catalog, closest, load_catalog
+from swath.datasets.registry import parse_data_argument
+from swath.errors import ConfigurationError, UnknownModel
+from swath.imagery.scene import Scene, open_scene
+from swath.imagery.sensors import sensor
+from swath.inference.options import RunOptions
+from swath.inference.runner import Progress, RunResult, predict_scene, run
+from swath.models.base import Model
+from swath.models.recipe import Recipe
+from swath.models.shipped import SHIPPED, WEIGHTS, ShippedModel
+from swath.models.store import CONFIG_FILE, StoredModel, load_model
+from swath.training.run import train_from
+
+if TYPE_CHECKING:
+    from swath.benchmarks.report import Report
+    from swath.samples.located import Located
+    from swath.training.loop import TrainingResult
+
+__all__ = ["LoadedModel", "bands", "build", "evaluate", "load", "open_scene", "predict", "recipe", "train"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model with its weights and its card, ready to look at scenes.
+
+    >>> load("trees").card.name
+    'trees'
+    """
+
+    stored: StoredModel
+
+    @property
+    def model(self) -> Model:
+        """The network under the contract."""
+        return self.stored.model
+
+    @property
+    def card(self) -> Any:
+        """Who made it, of what, how good it is."""
+        return self.stored.card
+
+    def predict(self, scene: Scene, *, options: RunOptions | None = None) -> Located:
+        """Return what the model finds in a whole scene, in memory, with its place on the map."""
+        return predict_scene(self.stored, scene, options=options)
+
+    def predict_to(
+        self,
+        scene: Scene,
+        output: str | Path,
+        *,
+        options: RunOptions | None = None,
+        overwrite: bool = False,
+        resume: bool = True,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> RunResult:
+        """Predict a scene of any size into a file whose suffix says the format; see `inference.runner.run`."""
+        return run(
+            self.stored, scene, output, options=options, overwrite=overwrite, resume=resume, progress=progress
+        )
+
+
+def bands(sensor_name: str) -> tuple[str, ...]:
+    """Return the roles of a sensor's bands in their order."""
+    return tuple(band.role for band in sensor(sensor_name).bands)
+
+
+def load(name: str | Path) -> LoadedModel:
+    """Load a model by the name under which its weights ship, or from a folder that `save_model` wrote.
+
+    Raises `UnknownModel` with the nearest names, or what reading the folder raises.
+    """
+    text = str(name)
+    if text in shipped_names():
+        return LoadedModel(stored=load_model(WEIGHTS / text))
+    if Path(name).is_dir():
+        return LoadedModel(stored=load_model(name))
+    known = list(shipped_names())
+    catalog = load_catalog()
+    if text in builders(catalog) or text in catalog.slugs:
+        raise UnknownModel(
+            f"'{text}' is a system without weights of its own here; train it with swath train, or give a folder of "
+            f"weights. With weights there are: {', '.join(known)}."
+        )
+    raise UnknownModel(
+        f"there is no model '{text}'{closest(text, [*known, *builders(catalog)])}; a model is one of "
+        f"{', '.join(known)} or a folder with {CONFIG_FILE}."
+    )
+
+
+def shipped_names() -> tuple[str, ...]:
+    """Return the names under which weights ship."""
+    return tuple(ship.name for ship in SHIPPED if (WEIGHTS / ship.name / CONFIG_FILE).is_file())
+
+
+def builders(catalog: Catalog) -> dict[str, Callable[..., Model]]:
+    """Return the functions that build models, by name, from the modules that the catalog names."""
+    found: dict[str, Callable[..., Model]] = {ship.name: ship.build for ship in SHIPPED}
+    for module_name in catalog.model_modules():
+        module = importlib.import_module(module_name)
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module_name and _builds_a_model(function) and not name.startswith("_"):
+                found[name] = function
+    return found
+
+
+def _builds_a_model(function: Callable[..., Any]) -> bool:
+    answer = inspect.get_annotations(function, eval_str=False).get("return", "")
+    kind = getattr(importlib.import_module(function.__module__), str(answer), None)
+    return isinstance(kind, type) and issubclass(kind, Model)
+
+
+def build(name: str, **options: Any) -> Model:
+    """Build an untrained model by its builder's name, such as `effnet_unetpp_b4` or `rsmamba_base`.
+
+    Raises `UnknownModel` with the nearest names and `ConfigurationError` for options that the builder has not got.
+
+    >>> build("trees").classes
+    ('tree',)
+    """
+    known = builders(load_catalog())
+    if name not in known:
+        raise UnknownModel(
+            f"there is no model builder '{name}'{closest(name, known)}; swath systems lists what there is."
+        )
+    try:
+        inspect.signature(known[name]).bind(**options)
+    except TypeError as error:
+        raise ConfigurationError(f"'{name}' cannot be built so: {error}; see help(swath.build).") from error
+    return known[name](**options)
+
+
+def recipe(name: str, **changes: Any) -> Recipe:
+    """Return the recipe that lives beside a model, with some of its values changed.
+
+    >>> recipe("landuse", epochs=2).epochs
+    2
+    """
+    for ship in SHIPPED:
+        if ship.name == name:
+            return replace(ship.recipe(), **changes)
+    builder = builders(load_catalog()).get(name)
+    if builder is None:
+        raise UnknownModel(f"there is no recipe for '{name}'; swath systems lists what there is.")
+    module = importlib.import_module(builder.__module__)
+    found = [f for n, f in inspect.getmembers(module, inspect.isfunction) if n.endswith("_recipe")]
+    own = [f for f in found if f.__module__ == module.__name__]
+    if not own:
+        raise ConfigurationError(f"'{name}' has no recipe of its own; give one: Recipe(epochs=..., ...).")
+    made: Recipe = own[0]()
+    return replace(made, **changes)
+
+
+def predict(
+    model: str | Path | LoadedModel, scene: Scene, output: str | Path | None = None, **options: Any
+) -> Located | RunResult:
+    """Predict a scene with a model: in memory without `output`, into a file with it."""
+    loaded = model if isinstance(model, LoadedModel) else load(model)
+    if output is None:
+        return loaded.predict(scene, **options)
+    return loaded.predict_to(scene, output, **options)
+
+
+def train(
+    model: str | Model, data: str, *, folder: str | Path, recipe: Recipe | None = None, **options: Any
+) -> TrainingResult:
+    """Train a model on `DATASET=FOLDER` by a recipe, validating by the data set's first protocol.
+
+    `model` is a builder's name or a model; the weights that validated best are left in `folder/best`. The options are
+    those of `training.train`.
+    """
+    argument = parse_data_argument(data)
+    ship = next((ship for ship in SHIPPED if ship.name == model), None)
+    built = build(model) if isinstance(model, str) else model
+    chosen = recipe or _recipe_of(model, ship)
+    protocol = parse_protocol_argument(data).protocol
+    return train_from(
+        built,
+        argument.spec,
+        argument.root,
+        chosen,
+        folder=folder,
+        evaluate=lambda current, part: measure(current, protocol, part),
+        **options,
+    )
+
+
+def _recipe_of(model: str | Model, ship: ShippedModel | None) -> Recipe:
+    if ship is not None:
+        return ship.recipe()
+    if isinstance(model, str):
+        return recipe(model)
+    raise ConfigurationError("a model given as an object needs its recipe: train(model, data, recipe=...).")
+
+
+def evaluate(model: str | Path | LoadedModel | Model, data: str, **options: Any) -> Report:
+    """Measure a model by `PROTOCOL=FOLDER` or `DATASET=FOLDER`; the options are those of `benchmarks.evaluate`."""
+    if isinstance(model, (str, Path)):
+        model = load(model)
+    argument = parse_protocol_argument(data)
+    judged = model.stored if isinstance(model, LoadedModel) else model
+    return evaluate_by_protocol(judged, argument.protocol, argument.root, **options)

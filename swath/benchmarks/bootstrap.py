@@ -1,0 +1,100 @@
+"""Intervals over images: the totals of resampled test sets, from tallies that add up.
+
+A resample of n images is n draws with replacement; its total is a weighted sum of the images' tallies, so a
+thousand resamples cost one sparse product (Efron 1979; percentile intervals).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from swath.benchmarks.report import Interval
+from swath.errors import DataError
+from swath.metrics.base import Metric, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+RESAMPLES = 1000
+RESAMPLES_A_PRODUCT = 100
+
+
+@dataclass(eq=False)
+class TallyTable:
+    """The tallies of all images, kept sparsely: the confusion matrix of one chip has a single entry."""
+
+    counts: SparseRows = field(default_factory=lambda: SparseRows())
+    sums: SparseRows = field(default_factory=lambda: SparseRows())
+
+    def add(self, tally: Tally) -> None:
+        """Append one image."""
+        self.counts.add(tally.counts)
+        self.sums.add(tally.sums)
+
+    def __len__(self) -> int:
+        return len(self.counts.values)
+
+    def resampled(self, seed: int) -> Iterator[Tally]:
+        """Yield the totals of `RESAMPLES` resampled sets."""
+        generator = np.random.default_rng(seed)
+        counts, sums = self.counts.matrix(), self.sums.matrix()
+        for _ in range(RESAMPLES // RESAMPLES_A_PRODUCT):
+            drawn = [
+                np.bincount(generator.integers(len(self), size=len(self)), minlength=len(self))
+                for _ in range(RESAMPLES_A_PRODUCT)
+            ]
+            weights = np.stack(drawn).astype(np.int64)
+            yield from map(Tally, weights @ counts, weights @ sums)
+
+
+@dataclass(eq=False)
+class SparseRows:
+    """Rows of equal width of which only the entries that are not 0 are kept."""
+
+    values: list[NDArray[np.generic]] = field(default_factory=list)
+    columns: list[NDArray[np.intp]] = field(default_factory=list)
+    width: int = 0
+
+    def add(self, row: NDArray[np.generic]) -> None:
+        """Append a row."""
+        places = np.flatnonzero(row)
+        self.columns.append(places)
+        self.values.append(row[places])
+        self.width = len(row)
+
+    def matrix(self) -> csr_array:
+        """Return all rows as a sparse matrix."""
+        ends = np.cumsum([0, *map(len, self.columns)])
+        return csr_array(
+            (np.concatenate(self.values), np.concatenate(self.columns), ends),
+            shape=(len(self.values), self.width),
+        )
+
+
+def bootstrap_intervals(
+    metric: Metric, tallies: TallyTable, names: Sequence[str], *, seed: int = 0
+) -> dict[str, Interval]:
+    """Return the 95 % percentile interval of each named figure, leaving out resamples in which it is NaN.
+
+    Raises `DataError` for a figure that the metric does not give.
+    """
+    drawn: dict[str, list[float]] = {name: [] for name in names}
+    for total in tallies.resampled(seed):
+        figures = metric.figures(total)
+        for name in names:
+            if name not in figures:
+                raise DataError(f"The metric gives no figure '{name}'; it gives {', '.join(figures)}.")
+            drawn[name].append(figures[name])
+    return {name: _middle(np.array(values)) for name, values in drawn.items()}
+
+
+def _middle(values: NDArray[np.float64]) -> Interval:
+    known = values[~np.isnan(values)]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
+    return Interval(float(low), float(high))

@@ -1,0 +1,200 @@
+"""The verbs of the command line.
+
+Every failure that Swath foresees is one sentence on the error stream and exit status 2; nothing is left under the
+name of a result that is not complete.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from swath.errors import ConfigurationError, SwathError, SwathWarning
+
+app = typer.Typer(
+    name="swath",
+    help="Understand Earth-observation imagery: imagery in, map out.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True)
+
+ModelArgument = Annotated[str, typer.Argument(help="A model that ships (swath systems) or a folder of weights.")]
+BandsOption = Annotated[
+    str | None, typer.Option(help="Which file band is which: red=3,green=2,blue=1, or a sensor's name.")
+]
+UnitOption = Annotated[str | None, typer.Option(help="Unit of the values: 8-bit, reflectance, dn, db, kelvin, ...")]
+WindowOption = Annotated[int | None, typer.Option(help="Window in pixels; chosen from the model and memory if left out.")]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
+ResumeOption = Annotated[bool, typer.Option(help="Go on with an unfinished run of the same output.")]
+OverwriteOption = Annotated[bool, typer.Option(help="Replace a result that is already there.")]
+
+
+def main() -> None:
+    """Run the command line and turn foreseen failures into one sentence and status 2."""
+    warnings.showwarning = _show_warning
+    warnings.filterwarnings("always", category=SwathWarning)
+    try:
+        app(standalone_mode=False)
+    except SwathError as error:
+        errors.print(f"swath: {error}")
+        sys.exit(2)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        errors.print("swath: interrupted; run the same command again to go on from where it stopped.")
+        sys.exit(2)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        errors.print(f"swath: {error.format_message()} See swath --help.")
+        sys.exit(2)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
+) -> None:
+    if issubclass(category, SwathWarning):
+        errors.print(f"note: {message}")
+
+
+@app.command()
+def predict(
+    model: ModelArgument,
+    scenes: Annotated[list[str], typer.Argument(help="A file or address; slots as before=a.tif after=b.tif.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Result; its suffix says the format.")],
+    bands: BandsOption = None,
+    unit: UnitOption = None,
+    window: WindowOption = None,
+    device: DeviceOption = "auto",
+    resume: ResumeOption = True,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Predict a scene of any size into a map: GeoTIFF, GeoPackage, GeoJSON, GeoParquet or FlatGeobuf.
+
+    Several scenes without slot names are predicted one by one into the folder that -o names.
+    """
+    from swath.api import load
+    from swath.cli.progress import ProgressLine
+    from swath.cli.scenes import jobs, open_job
+    from swath.inference.options import RunOptions
+
+    planned = jobs(scenes, output)
+    loaded = load(model)
+    options = RunOptions(window=window, device=device)
+    for job in planned:
+        with open_job(job, bands=bands, unit=unit) as scene, ProgressLine(errors, job.title) as line:
+            result = loaded.predict_to(
+                scene,
+                job.output_for(loaded.model),
+                options=options,
+                overwrite=overwrite,
+                resume=resume,
+                progress=line.show,
+            )
+        resumed = f", {result.resumed_rows} rows of windows from the run before" if result.resumed_rows else ""
+        out.print(f"{result.output} ({result.windows} windows in {result.seconds:.1f} s{resumed}; {result.item.name})")
+
+
+@app.command()
+def evaluate(
+    model: ModelArgument,
+    data: Annotated[str, typer.Argument(help="DATASET=FOLDER, PROTOCOL=FOLDER, or a folder of class folders.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON report; named by model and data if left out.")] = None,
+    device: DeviceOption = "auto",
+    limit: Annotated[int | None, typer.Option(help="Evaluate so many samples, evenly spaced.")] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Measure a model by a named protocol: every figure with its name, intervals, and a JSON report."""
+    from swath.api import evaluate as evaluate_model
+    from swath.api import load
+    from swath.cli.progress import counting
+    from swath.imagery.atomic import AtomicOutput
+    from swath.inference.options import RunOptions
+
+    loaded = load(model)
+    loaded.model.to(RunOptions(device=device).torch_device())
+    with counting(errors, "evaluating") as progress:
+        report = evaluate_model(loaded, data, limit=limit, progress=progress)
+    out.print(report.to_text())
+    target = output or Path(f"{loaded.stored.name}-{report.protocol.replace('/', '-').replace('%', '')}.json")
+    with AtomicOutput(target, overwrite=overwrite or output is None) as part:
+        part.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+    out.print(f"written to {target}")
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="A builder, such as landuse, trees or rsmamba_base.")],
+    data: Annotated[str, typer.Argument(help="DATASET=FOLDER.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the log, checkpoints and the best weights.")],
+    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
+    device: DeviceOption = "auto",
+    resume: ResumeOption = True,
+) -> None:
+    """Train a model by the recipe that lives beside it; the best weights are left in OUTPUT/best."""
+    from swath.api import recipe as recipe_of
+    from swath.api import train as train_model
+    from swath.cli.progress import TrainingLine
+
+    changes = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    with TrainingLine(errors) as line:
+        result = train_model(
+            model,
+            data,
+            folder=output,
+            recipe=recipe_of(model, **changes),
+            device=device,
+            resume=resume,
+            progress=line.show,
+        )
+    best = f"{result.best_value:.4f} at epoch {result.best_epoch}" if result.best_value is not None else "not measured"
+    out.print(f"{output / 'best'} (best {best})")
+
+
+@app.command()
+def systems(
+    state: Annotated[str | None, typer.Option(help="Only those complete, partial or planned.")] = None,
+) -> None:
+    """List the 76 published systems, how far each is, and the models whose weights ship."""
+    from rich.table import Table
+
+    from swath.api import shipped_names
+    from swath.catalog import load_catalog
+
+    if state not in (None, "complete", "partial", "planned"):
+        raise ConfigurationError(f"'{state}' is no state; use complete, partial or planned.")
+    table = Table("slug", "family", "state", "system", box=None, pad_edge=False)
+    chosen = [system for system in load_catalog().systems if state in (None, system.state)]
+    for system in chosen:
+        table.add_row(system.slug, system.family, system.state, system.name)
+    out.print(table)
+    out.print(f"\n{len(chosen)} systems. Weights that ship: {', '.join(shipped_names()) or 'none'}.")
+
+
+@app.command()
+def info(name: Annotated[str, typer.Argument(help="A model, a folder of weights, or a system's slug.")]) -> None:
+    """Print the card of a model or a system: who published it, licences, variants, figures, choices, limits."""
+    from swath.cli.info import describe
+
+    out.print(describe(name), markup=False)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.")] = Path("demo-report"),
+) -> None:
+    """Count trees and map land use on included imagery, and write a report to look at."""
+    from swath.demo.run import run_demo
+
+    out.print(f"The report is at {run_demo(output, say=errors.print).resolve()}")
