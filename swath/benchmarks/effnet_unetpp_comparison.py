@@ -61,9 +61,7 @@ class ComparisonPlan:
 
     def __post_init__(self) -> None:
         if not self.encoders or not self.seeds:
-            raise ConfigurationError(
-                f"a comparison needs encoders and seeds; found {self.encoders} and {self.seeds}."
-            )
+            raise ConfigurationError(f"a comparison needs encoders and seeds; found {self.encoders} and {self.seeds}.")
 
     def config(self, encoder: Variant) -> EfficientNetUnetPlusPlusConfig:
         """The configuration of an encoder's models."""
@@ -81,9 +79,7 @@ class ComparisonPlan:
     def recipe_for(self, seed: int) -> Recipe:
         """The recipe of one run, its images prepared as the protocol prepares them."""
         tile = () if self.protocol.tile is None else (RandomCrop(self.protocol.tile),)
-        return replace(
-            self.recipe, seed=seed, transforms=(*self.protocol.transforms, *tile, *self.recipe.transforms)
-        )
+        return replace(self.recipe, seed=seed, transforms=(*self.protocol.transforms, *tile, *self.recipe.transforms))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +114,7 @@ class Comparison:
             for r in self.results
         ]
         reported = {figure.metric: figure.value for figure in EfficientNetUnetPlusPlus.card().reported}
-        rows.append(
-            ["EfficientNet-B4, as reported", "", *(f"{100 * reported[name]:.2f}" for name in FIGURES)]
-        )
+        rows.append(["EfficientNet-B4, as reported", "", *(f"{100 * reported[name]:.2f}" for name in FIGURES)])
         header = ["encoder", "parameters", *(f"{name} (%)" for name in FIGURES)]
         lines = [header, ["---"] * len(header), *rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
@@ -138,7 +132,7 @@ def compare_encoders(
     plan: ComparisonPlan | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """Train every encoder of the plan once a seed on the data below `root`, and test the best weights of each.
+    """Train every encoder of the plan once a seed on the data below `root`, and test the best weights.
 
     The best epoch is that with the highest `recipe.watch` on the validation part. Each run has a folder
     `<encoder>-seed<seed>` with its weights, log and `report.json`; a comparison that died goes on where it
@@ -147,9 +141,7 @@ def compare_encoders(
     plan = plan or ComparisonPlan()
     results = []
     for encoder in plan.encoders:
-        reports = tuple(
-            _run(plan, encoder, seed, Path(root), Path(folder), progress or _silent) for seed in plan.seeds
-        )
+        reports = tuple(_run(plan, encoder, seed, Path(root), Path(folder), progress or _silent) for seed in plan.seeds)
         with torch.device("meta"):
             parameters = EfficientNetUnetPlusPlus(plan.config(encoder)).parameter_count()
         results.append(EncoderResult(encoder=encoder, parameters=parameters, reports=reports))

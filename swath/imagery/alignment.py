@@ -30,7 +30,7 @@ from swath.imagery.grid import Grid
 from swath.imagery.lonlat import bounding_box, footprint, parse_crs
 from swath.imagery.pixels import Pixels
 from swath.imagery.sources_array import ArraySource
-from swath.imagery.sources_base import Source, output_grid
+from swath.imagery.sources_base import BandedSource, Source, output_grid
 from swath.imagery.sources_file import FileSource, Handles, gdal_address
 from swath.imagery.sources_stack import StackSource
 
@@ -99,7 +99,7 @@ def _warped(source: FileSource, grid: Grid) -> Source:
     return StackSource([WarpedSource(one, grid) for one in alone], name=source.name)
 
 
-class ShiftedSource:
+class ShiftedSource(BandedSource):
     """A source seen from a grid whose pixels are its own, some whole rows and columns away."""
 
     def __init__(self, origin: Source, grid: Grid, *, rows: int, columns: int) -> None:

@@ -163,8 +163,11 @@ def _numbered(stored: Sequence[StoredBand], number: int, band: Band, where: str)
 
 
 def _in_sensor_order(stored: Sequence[StoredBand], known: Sensor, where: str) -> list[NamedBand]:
-    layouts = [known.bands, *(tuple(known.band(name) for name in names) for names in known.layouts)]
     opaque = [band for band in stored if band.colour != "alpha"]
+    own = _own_names([band.description for band in opaque], known)
+    if own:
+        return [NamedBand(number=band.number, band=named) for band, named in zip(opaque, own, strict=True)]
+    layouts = [known.bands, *(tuple(known.band(name) for name in names) for names in known.layouts)]
     for candidates in (stored, opaque):
         for layout in layouts:
             if len(layout) == len(candidates):
@@ -198,18 +201,14 @@ def _as_described(stored: Sequence[StoredBand], product: Sensor | None) -> list[
     names = [band.description.strip() for band in opaque]
     if not opaque or not all(names) or len({name.lower() for name in names}) != len(names):
         return []
-    return [
-        NamedBand(number=band.number, band=named)
-        for band, named in zip(opaque, _read_names(names, product), strict=True)
-    ]
+    known = _read_names(names, product)
+    return [NamedBand(number=band.number, band=named) for band, named in zip(opaque, known, strict=True)] if known else []
 
 
 def _read_names(names: Sequence[str], product: Sensor | None) -> list[Band]:
-    if product is not None:
-        own = {band.name.lower(): band for band in product.bands}
-        keys = [re.sub(r"^s[rt]_", "", name.lower()) for name in names]
-        if all(key in own for key in keys):
-            return [own[key] for key in keys]
+    own = _own_names(names, product) if product is not None else []
+    if own:
+        return own
     # Zero-padded names are Sentinel-2's alone (B4 would be red on one Landsat and near infrared on another). Which
     # processing baseline, and so which offset, they do not tell.
     if all(name.upper() in _SENTINEL_2_NAMES for name in names):
@@ -221,6 +220,13 @@ def _read_names(names: Sequence[str], product: Sensor | None) -> list[Band]:
         Band(name=name, role=role if role in _ROLES else name)
         for name, role in zip(names, folded, strict=True)
     ]
+
+
+def _own_names(names: Sequence[str], known: Sensor) -> list[Band]:
+    """The sensor's bands of these names (Landsat's files write SR_B4 for B4), or none where one is not its own."""
+    own = {band.name.lower(): band for band in known.bands}
+    keys = [re.sub(r"^s[rt]_", "", name.strip().lower()) for name in names]
+    return [own[key] for key in keys] if all(key in own for key in keys) and len(set(keys)) == len(keys) else []
 
 
 def _as_coloured(stored: Sequence[StoredBand]) -> list[NamedBand]:

@@ -117,7 +117,8 @@ def parse_date(text: str) -> datetime | None:
     if digits is None:
         return None
     try:
-        return datetime(*(int(part) for part in digits.groups(default="0")), tzinfo=UTC)  # type: ignore[misc]
+        year, month, day, hour, minute, second = (int(part) for part in digits.groups(default="0"))
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
 

@@ -29,6 +29,8 @@ from swath.imagery.grid import PIXELS, Grid
 from swath.imagery.lonlat import parse_crs
 from swath.imagery.scratch import TILE, ScratchRaster, scratch_path
 
+__all__ = ["Colour", "RasterLayout", "ScratchRaster", "finish_cog", "halve", "scratch_path", "write_raster"]
+
 Overviews = Literal["nearest", "average", "mode"]
 Compression = Literal["deflate", "zstd"]
 
@@ -88,9 +90,7 @@ class RasterLayout:
 
     def __post_init__(self) -> None:
         if self.dtype not in _GDAL_TYPES:
-            raise ConfigurationError(
-                f"A map cannot hold '{self.dtype}' values; use one of {', '.join(_GDAL_TYPES)}."
-            )
+            raise ConfigurationError(f"A map cannot hold '{self.dtype}' values; use one of {', '.join(_GDAL_TYPES)}.")
         for what, entries in (("units", self.units), ("scales", self.scales), ("offsets", self.offsets)):
             if entries and len(entries) != len(self.names):
                 raise ConfigurationError(
@@ -105,9 +105,7 @@ class RasterLayout:
         if self.classes:
             tags["CLASS_NAMES"] = json.dumps(self.classes, ensure_ascii=False)
         if self.colours:
-            parts = {
-                str(value): [c.red, c.green, c.blue, c.alpha] for value, c in sorted(self.colours.items())
-            }
+            parts = {str(value): [c.red, c.green, c.blue, c.alpha] for value, c in sorted(self.colours.items())}
             tags["CLASS_COLOURS"] = json.dumps(parts)
         return tags
 
@@ -136,17 +134,14 @@ def write_raster(
     size = layout.grid.size
     if values.shape != (len(layout.names), size.height, size.width):
         raise ShapeError(
-            f"The map needs values of shape {(len(layout.names), size.height, size.width)}, "
-            f"found {values.shape}."
+            f"The map needs values of shape {(len(layout.names), size.height, size.width)}, found {values.shape}."
         )
     # Checked before the scratch is made, so that a refused name leaves no trace.
     AtomicOutput(path, overwrite=overwrite)
     scratch = ScratchRaster(scratch_path(path), size=size, bands=len(layout.names), dtype=layout.dtype)
     try:
         scratch.write(Window(0, 0, size.height, size.width), values)
-        return finish_cog(
-            scratch, path, layout, overviews=overviews, compression=compression, overwrite=overwrite
-        )
+        return finish_cog(scratch, path, layout, overviews=overviews, compression=compression, overwrite=overwrite)
     finally:
         scratch.remove()
 

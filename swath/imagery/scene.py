@@ -178,7 +178,7 @@ def open_scene(
     """
     given: dict[str, Any] = {} if image is None else {IMAGE: image}
     for slot, where in slots.items():
-        if slot == SERIES and not isinstance(where, str):
+        if slot == SERIES and isinstance(where, Sequence) and not isinstance(where, str):
             given |= {f"{SERIES}_{number}": date for number, date in enumerate(where, start=1)}
         else:
             given[slot] = where
@@ -190,8 +190,9 @@ def open_scene(
             )
         return Scene(opened)
     except BaseException:
-        for source in opened.values():
-            source.close()
+        for slot, source in opened.items():
+            if source is not given[slot]:
+                source.close()
         raise
 
 

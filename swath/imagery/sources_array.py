@@ -29,7 +29,7 @@ _CHANNELS_LAST = (1, 2, 3, 4)
 _PLANE = "EPSG:3857"  # any projected system will do: both grids of a resampling are in it
 
 
-class ArraySource:
+class ArraySource(BandedSource):
     """An array (bands, height, width) or (height, width) as a `Source`; made by `open_source`.
 
     A masked array's mask marks missing pixels. Raises `ImageryUnreadable` for an array without pixels,
@@ -59,8 +59,8 @@ class ArraySource:
         named = name_bands(stored, where="the array", bands=bands, unit=unit)
         self.bands = tuple(item.band for item in named)
         self._positions = [item.number - 1 for item in named]
-        mask = np.ma.getmaskarray(values).any(axis=0) if isinstance(values, np.ma.MaskedArray) else None
-        self._masked = mask if mask is not None and mask.any() else None
+        masked: NDArray[np.bool_] = np.logical_or.reduce(np.ma.getmaskarray(values), axis=0)
+        self._masked = masked if masked.any() else None
         self._values: NDArray[Any] = np.ma.getdata(values)
         self.dtype = self._values.dtype
         self.block = Size(min(_BLOCK, size.height), min(_BLOCK, size.width))

@@ -37,6 +37,14 @@ class Source(Protocol):
     block: Size
     acquired: datetime | None
 
+    @property
+    def unit(self) -> Unit:
+        """The unit of all bands, `UNITLESS` where they differ."""
+
+    @property
+    def nodata(self) -> float | None:
+        """The missing value of all bands, None where they have none or differ."""
+
     def read(
         self, window: Window, bands: Sequence[int], *, size: Size | None = None, resampling: str = "bilinear"
     ) -> Pixels:
@@ -54,6 +62,23 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of every file handle; a later read raises `ImageryUnreadable`."""
+
+
+class BandedSource:
+    """What follows from a source's bands alone; the kinds of source derive from it."""
+
+    bands: tuple[Band, ...]
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of all bands, `UNITLESS` where they differ."""
+        return common_unit(self.bands)
+
+    @property
+    def nodata(self) -> float | None:
+        """The missing value of all bands, None where they have none or differ."""
+        values = {band.nodata for band in self.bands}
+        return values.pop() if len(values) == 1 else None
 
 
 def common_unit(bands: Sequence[Band]) -> Unit:

@@ -31,7 +31,7 @@ from swath.imagery.naming import BandsSpec, StoredBand, name_bands, offers_near_
 from swath.imagery.pixels import Pixels
 from swath.imagery.products import acquired_from_name, band_file, parse_date, product_of
 from swath.imagery.sensors import NAIP
-from swath.imagery.sources_base import ReadPlan, Selection, missing_pixels, output_grid, plan_read, validity
+from swath.imagery.sources_base import BandedSource, ReadPlan, Selection, missing_pixels, output_grid, plan_read, validity
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 CACHE_MEGABYTES = 64
 _HTTP_OPTIONS = (
     "max_retry=3&retry_delay=0.5&connecttimeout=10&low_speed_time=30&low_speed_limit=1000"
-    "&use_head=no&list_dir=no&empty_dir=yes"
+    "&list_dir=no&empty_dir=yes"
 )
 _DATE_TAGS = (
     "ACQUISITIONDATETIME",
@@ -57,7 +57,7 @@ _OPAQUE = 255
 _PNG_END = b"IEND"
 
 
-class FileSource:
+class FileSource(BandedSource):
     """One raster file as a `Source`; made by `open_source`.
 
     Raises `ImageryNotFound` for a missing file, `ImageryUnreadable` for one that is not imagery or is cut

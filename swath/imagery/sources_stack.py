@@ -11,13 +11,13 @@ import numpy as np
 
 from swath.geometry.windows import Size, Window
 from swath.imagery.pixels import Pixels
-from swath.imagery.sources_base import Source, common_unit
+from swath.imagery.sources_base import BandedSource, Source, common_unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class StackSource:
+class StackSource(BandedSource):
     """The bands of several sources, which must share one grid, in the order given; itself a `Source`.
 
     >>> from swath.imagery.sources import open_source

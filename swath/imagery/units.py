@@ -103,7 +103,7 @@ def _has(bands: Sequence[Band], role: str) -> bool:
 
 def _to_decibel(pixels: Pixels) -> Pixels:
     positive = pixels.values > 0
-    valid = positive.all(axis=0)
+    valid: NDArray[np.bool_] = np.logical_and.reduce(positive, axis=0)
     if pixels.valid is not None:
         valid &= pixels.valid
     power = np.where(positive, pixels.values, 1.0).astype(np.float32)

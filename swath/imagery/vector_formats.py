@@ -7,6 +7,7 @@ features alone and not on how they arrived; no more than a batch is held in memo
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import threading
 import warnings
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import IO, Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -122,9 +123,7 @@ class GeoJsonSink:
 
     def abort(self) -> None:
         """Close the file."""
-        # What is still in the buffer of a full disk cannot be written, and is not wanted any more.
-        with contextlib.suppress(OSError):
-            self._stream.close()
+        _close(self._stream)
 
     def _placed(self, geometries: NDArray[Any]) -> NDArray[Any]:
         placed = geometries if self._lonlat is None else self._lonlat.geometries(geometries)
@@ -142,13 +141,12 @@ class GeoParquetSink:
     failures: ClassVar[tuple[type[Exception], ...]] = (pa.ArrowException,)
 
     def __init__(self, part: Path, layout: VectorLayout) -> None:
-        self._schema = pa.schema(
-            [*_arrow_fields(layout), ("geometry", pa.binary()), ("bbox", pa.struct(list(_BBOX)))]
-        )
+        self._schema = pa.schema([*_arrow_fields(layout), ("geometry", pa.binary()), ("bbox", pa.struct(list(_BBOX)))])
         self._crs = None if layout.crs is None else parse_crs(layout.crs).to_dict(projjson=True)
         self._types: set[str] = set()
         self._bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
-        self._writer = pa.parquet.ParquetWriter(part, self._schema, compression="zstd", version="2.6")
+        self._file = pa.OSFile(str(part), "wb")
+        self._writer = pa.parquet.ParquetWriter(self._file, self._schema, compression="zstd")
 
     def write(self, batch: FeatureBatch) -> None:
         """Append a batch as one row group."""
@@ -173,11 +171,11 @@ class GeoParquetSink:
         geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
         self._writer.add_key_value_metadata({"geo": json.dumps(geo)})
         self._writer.close()
+        self._file.close()
 
     def abort(self) -> None:
         """Close the file."""
-        with contextlib.suppress(OSError, *self.failures):
-            self._writer.close()
+        _close(self._writer, self._file)
 
 
 class OgrSink:
@@ -206,27 +204,31 @@ class OgrSink:
         self._layout = layout
         self._schema = pa.schema([*_arrow_fields(layout), (_OGR_GEOMETRY, pa.binary())])
         self._spill = part.with_name(part.name + ".spill")
-        self._stream = pa.ipc.new_stream(pa.OSFile(str(self._spill), "wb"), self._schema)
+        self._file = pa.OSFile(str(self._spill), "wb")
+        self._stream = pa.ipc.new_stream(self._file, self._schema)
+        self._count = 0
 
     def write(self, batch: FeatureBatch) -> None:
         """Spill a batch."""
         arrays = [*_arrow_columns(batch, self._schema), _wkb(batch)]
         self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self._count += len(batch.geometries)
 
     def finish(self) -> None:
         """Have GDAL write the file from the spill."""
         self._stream.close()
+        self._file.close()
         # GDAL's drivers look at the suffix, which the part has not got.
         made = self._part.with_name(self._part.name + self.suffix)
         with pa.OSFile(str(self._spill), "rb") as spill, _gdal_date(self._layout.timestamp):
             self._write_out(pa.ipc.open_stream(spill), made)
+        self._check_complete(made)
         made.replace(self._part)
         self._spill.unlink()
 
     def abort(self) -> None:
         """Close the spill."""
-        with contextlib.suppress(OSError, *self.failures):
-            self._stream.close()
+        _close(self._stream, self._file)
 
     def _write_out(self, batches: pa.RecordBatchReader, made: Path) -> None:
         with warnings.catch_warnings():
@@ -243,6 +245,9 @@ class OgrSink:
                 layer_options=dict(self.options),
             )
 
+    def _check_complete(self, made: Path) -> None:
+        """Raise an `OSError` where the driver hides that the disk did not take all it wrote."""
+
 
 class GeoPackageSink(OgrSink):
     """GeoPackage 1.4, an SQLite data base with a spatial index."""
@@ -257,6 +262,10 @@ class FlatGeobufSink(OgrSink):
     driver: ClassVar[str] = "FlatGeobuf"
     suffix: ClassVar[str] = ".fgb"
 
+    def _check_complete(self, made: Path) -> None:
+        if made.stat().st_size < _flatgeobuf_length(made, self._count):
+            raise OSError(errno.EIO, "the disk did not take all of the file")
+
 
 SINKS: Mapping[str, type[VectorSink]] = {
     ".gpkg": GeoPackageSink,
@@ -268,6 +277,7 @@ SINKS: Mapping[str, type[VectorSink]] = {
 """The sink of each file suffix."""
 
 _OGR_GEOMETRY = "geom"
+_FLATGEOBUF_NODE_ITEMS = 16
 _BBOX_NAMES = tuple((name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax"))
 _BBOX = tuple(pa.field(name, kind) for name, kind in _BBOX_NAMES)
 
@@ -291,6 +301,36 @@ def _finite(value: FieldValue) -> FieldValue:
 
 def _json(value: Mapping[str, FieldValue]) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _close(*closing: IO[Any] | pa.NativeFile) -> None:
+    for each in closing:
+        # What is still in the buffers cannot be written to a full disk, and is not wanted any more.
+        with contextlib.suppress(OSError, ValueError, pa.ArrowException):
+            each.close()
+
+
+def _flatgeobuf_length(path: Path, count: int) -> int:
+    """Return how many bytes a FlatGeobuf of `count` features should have, by its header and index.
+
+    The file is 8 magic bytes, the header behind its length, a packed tree of 40-byte nodes whose leaves come
+    last and end with the features' offsets, and the features behind their lengths (FlatGeobuf specification,
+    version 3).
+    """
+    nodes, level = 0, count
+    while level > 1:
+        nodes += level
+        level = -(-level // _FLATGEOBUF_NODE_ITEMS)
+    nodes += min(count, 1)
+    with path.open("rb") as stream:
+        stream.seek(8)
+        start = 12 + int.from_bytes(stream.read(4), "little") + 40 * nodes
+        if count == 0:
+            return start
+        stream.seek(start - 8)
+        last = start + int.from_bytes(stream.read(8), "little")
+        stream.seek(last)
+        return last + 4 + int.from_bytes(stream.read(4), "little")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,11 @@ BATCH_POINTS = 1 << 19
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_COLLECTIONS = {"Point": MultiPoint, "LineString": MultiLineString, "Polygon": MultiPolygon}
+_COLLECTIONS: Mapping[str, Callable[[list[BaseGeometry]], BaseGeometry]] = {
+    "Point": MultiPoint,
+    "LineString": MultiLineString,
+    "Polygon": MultiPolygon,
+}
 _GEOMETRIES = (*_COLLECTIONS, *(f"Multi{name}" for name in _COLLECTIONS))
 
 
@@ -136,26 +140,21 @@ class VectorWriter:
 
     def _checked_geometry(self, geometry: BaseGeometry) -> BaseGeometry:
         if geometry.is_empty:
-            raise OutputFailed(
-                f"A feature for '{self.path}' has a {geometry.geom_type} without a point; leave it out."
-            )
+            raise OutputFailed(f"A feature for '{self.path}' has a {geometry.geom_type} without a point; leave it out.")
         found = geometry.geom_type
         flat: BaseGeometry = shapely.force_2d(geometry)
         if found == self.geometry:
             return flat
         if f"Multi{found}" == self.geometry:
             return _COLLECTIONS[found]([flat])
-        raise OutputFailed(
-            f"A feature for '{self.path}' is a {found}, but the file was announced as {self.geometry}."
-        )
+        raise OutputFailed(f"A feature for '{self.path}' is a {found}, but the file was announced as {self.geometry}.")
 
     def _row(self, feature: Feature) -> list[FieldValue]:
         row = [_plain(feature.properties.get(field.name)) for field in self.fields]
         for field, value in zip(self.fields, row, strict=True):
             if not field.accepts(value):
                 raise OutputFailed(
-                    f"The field '{field.name}' of '{self.path}' holds {field.kind.__name__} values, "
-                    f"found {value!r}."
+                    f"The field '{field.name}' of '{self.path}' holds {field.kind.__name__} values, found {value!r}."
                 )
         known = {field.name for field in self.fields}
         strange = [name for name in feature.properties if name not in known]

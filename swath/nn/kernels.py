@@ -253,6 +253,16 @@ def share_out(kernel: Callable[..., None], tasks: int, *arguments: Any) -> None:
         helper.result()
 
 
+def runs_kernels(*tensors: torch.Tensor) -> bool:
+    """Say whether the CPU kernels can take these tensors: float32 in main memory, and not while a graph is traced.
+
+    >>> runs_kernels(torch.zeros(1)), runs_kernels(torch.zeros(1, dtype=torch.float64))
+    (True, False)
+    """
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return not traced and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+
+
 def flat(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     """View a contiguous CPU tensor as a flat array.
 

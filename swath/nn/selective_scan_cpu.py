@@ -24,15 +24,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numba import njit
 from torch import Tensor
 
+from swath.geometry._compile import compiled
 from swath.nn.kernels import LANES, exponential, flat, lane_sums, load, multiply, multiply_add, prefetch, share_out, splat, store
 
 CHUNK = 32
+# Rows of a block lie far apart in memory, a pattern that the processor does not foresee: fetch this many ahead.
 AHEAD = 4
-PAGE = 1024
-STAGGER = 144
+# Arrays whose addresses agree modulo a page of 1024 floats delay each other's loads and stores; keep them apart.
+PAGE, APART = 1024, 144
 _Array = np.ndarray[Any, Any]
 
 
@@ -80,7 +81,7 @@ class _Scratch(NamedTuple):
     g_D: _Array
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _aligned_zeros(size: int) -> _Array:
     """Make a flat array that starts on a cache line: a vector that straddles two costs twice."""
     raw = np.zeros(size + LANES, np.float32)
@@ -88,7 +89,7 @@ def _aligned_zeros(size: int) -> _Array:
     return raw[start : start + size]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _block(task: int, shape: _Shape) -> _Block:
     groups = shape.width // LANES
     blocks = (groups + shape.groups - 1) // shape.groups
@@ -97,13 +98,13 @@ def _block(task: int, shape: _Shape) -> _Block:
     return _Block(task // blocks, first, min(shape.groups, groups - first), number)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _checkpoint(block: _Block, shape: _Shape, chunk: int) -> int:
     chunks = (shape.length + CHUNK - 1) // CHUNK
     return ((block.sequence * chunks + chunk) * (shape.width // LANES) + block.first) * shape.state * LANES
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _scan_block(inputs: _Inputs, y: _Array, checkpoints: _Array, keep: bool, block: _Block, shape: _Shape) -> None:
     states = _aligned_zeros(block.groups * shape.state * LANES)
     for t in range(shape.length):
@@ -132,7 +133,7 @@ def _scan_block(inputs: _Inputs, y: _Array, checkpoints: _Array, keep: bool, blo
             store(y, at, total)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _scan(
     start: int, stop: int, inputs: _Inputs, y: _Array, checkpoints: _Array, keep: bool, shape: _Shape
 ) -> None:
@@ -140,29 +141,35 @@ def _scan(
         _scan_block(inputs, y, checkpoints, keep, _block(task, shape), shape)
 
 
-@njit(nogil=True, cache=True)
+@compiled
+def _slot(end: int, order: int) -> int:
+    """Return the first place at or after `end` that is apart from those of the other slots."""
+    return end + (order * APART - end) % PAGE
+
+
+@compiled
 def _scratch(block: _Block, shape: _Shape) -> _Scratch:
     size = block.groups * shape.state * LANES
     wide = (shape.state + LANES - 1) // LANES * LANES * LANES
-    sizes = ((CHUNK + 1) * size, CHUNK * size, size, size, wide, wide, block.groups * LANES)
-    raw = _aligned_zeros(sum(sizes) + len(sizes) * PAGE)
-    starts = np.zeros(len(sizes), np.int64)
-    end = 0
-    for i in range(len(sizes)):
-        starts[i] = end + (i * STAGGER - end) % PAGE
-        end = starts[i] + sizes[i]
+    decays = _slot((CHUNK + 1) * size, 1)
+    g_state = _slot(decays + CHUNK * size, 2)
+    g_A = _slot(g_state + size, 3)
+    g_B = _slot(g_A + size, 4)
+    g_C = _slot(g_B + wide, 5)
+    g_D = _slot(g_C + wide, 6)
+    room = _aligned_zeros(g_D + block.groups * LANES)
     return _Scratch(
-        raw[starts[0] : starts[0] + sizes[0]],
-        raw[starts[1] : starts[1] + sizes[1]],
-        raw[starts[2] : starts[2] + sizes[2]],
-        raw[starts[3] : starts[3] + sizes[3]],
-        raw[starts[4] : starts[4] + sizes[4]],
-        raw[starts[5] : starts[5] + sizes[5]],
-        raw[starts[6] : starts[6] + sizes[6]],
+        room[: (CHUNK + 1) * size],
+        room[decays : decays + CHUNK * size],
+        room[g_state : g_state + size],
+        room[g_A : g_A + size],
+        room[g_B : g_B + wide],
+        room[g_C : g_C + wide],
+        room[g_D:],
     )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _recompute(
     inputs: _Inputs, checkpoints: _Array, scratch: _Scratch, block: _Block, shape: _Shape, chunk: int
 ) -> None:
@@ -175,8 +182,11 @@ def _recompute(
         token = block.sequence * shape.length + chunk * CHUNK + step
         for group in range(block.groups):
             channel = (block.first + group) * LANES
-            delta = load(inputs.delta, token * shape.width + channel)
-            x = multiply(load(inputs.u, token * shape.width + channel), delta)
+            at = token * shape.width + channel
+            prefetch(inputs.u, at + AHEAD * shape.width)
+            prefetch(inputs.delta, at + AHEAD * shape.width)
+            delta = load(inputs.delta, at)
+            x = multiply(load(inputs.u, at), delta)
             for n in range(shape.state):
                 place = step * size + (group * shape.state + n) * LANES
                 decay = exponential(multiply(delta, load(inputs.A, channel * shape.state + n * LANES)))
@@ -185,7 +195,7 @@ def _recompute(
                 store(scratch.states, place + size, multiply_add(decay, load(scratch.states, place), drive))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _step_back(
     inputs: _Inputs, g_y: _Array, gradients: _Gradients, scratch: _Scratch, block: _Block, shape: _Shape, t: int
 ) -> None:
@@ -199,6 +209,9 @@ def _step_back(
     for group in range(block.groups):
         channel = (block.first + group) * LANES
         at = token * shape.width + channel
+        prefetch(g_y, at - AHEAD * shape.width)
+        prefetch(gradients.u, at - AHEAD * shape.width)
+        prefetch(gradients.delta, at - AHEAD * shape.width)
         u, delta, g_out = load(inputs.u, at), load(inputs.delta, at), load(g_y, at)
         x = multiply(u, delta)
         g_x, g_delta = zero, zero
@@ -227,7 +240,7 @@ def _step_back(
         store(gradients.C, part + n, lane_sums(scratch.g_C, n * LANES))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _scan_back(
     start: int, stop: int, inputs: _Inputs, checkpoints: _Array, g_y: _Array, gradients: _Gradients, shape: _Shape
 ) -> None:

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
+from inspect import isabstract
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -123,18 +124,15 @@ class Annotation(ABC):
         """
         name = value.get("type")
         kind = Annotation.kinds.get(str(name))
-        if kind is None:
-            raise AnnotationError(
-                f"There is no kind of annotation '{name}'; there are {', '.join(sorted(Annotation.kinds))}."
-            )
+        if kind is None or isabstract(kind):
+            names = sorted(name for name, kind in Annotation.kinds.items() if not isabstract(kind))
+            raise AnnotationError(f"There is no kind of annotation '{name}'; there are {', '.join(names)}.")
         if not issubclass(kind, cls):
             raise AnnotationError(f"Expected a {cls.__name__}, found a {name}.")
-        names = {item.name for item in fields(kind)}
-        unknown = set(value) - names - {"type"}
+        known = {item.name for item in fields(kind)}
+        unknown = set(value) - known - {"type"}
         if unknown:
-            raise AnnotationError(
-                f"A {name} has no field '{min(unknown)}'; its fields are {', '.join(sorted(names))}."
-            )
+            raise AnnotationError(f"A {name} has no field '{min(unknown)}'; its fields are {', '.join(sorted(known))}.")
         try:
             return kind(**{key: kind._decoded(key, item) for key, item in value.items() if key != "type"})
         except (TypeError, KeyError, ValueError, zlib.error) as error:

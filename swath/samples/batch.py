@@ -97,13 +97,9 @@ class Batch:
             raise ShapeError("There is nothing to stack; give at least one batch.")
         first = batches[0]
         for other in batches[1:]:
-            shapes = [
-                {slot: tuple(image.shape[1:]) for slot, image in b.images.items()} for b in (first, other)
-            ]
+            shapes = [{slot: tuple(image.shape[1:]) for slot, image in b.images.items()} for b in (first, other)]
             if shapes[0] != shapes[1]:
-                raise ShapeError(
-                    f"Only batches of the same slots and sizes stack; found {shapes[0]} and {shapes[1]}."
-                )
+                raise ShapeError(f"Only batches of the same slots and sizes stack; found {shapes[0]} and {shapes[1]}.")
         targets = [batch.targets for batch in batches if batch.targets is not None]
         has_prompts = any(batch.prompts is not None for batch in batches)
         return Batch(
@@ -111,9 +107,7 @@ class Batch:
             valid={slot: _stack_valid(batches, slot) for slot in first.images},
             targets=sum(targets, ()) if len(targets) == len(batches) else None,
             keys=sum((batch.keys for batch in batches), ()),
-            prompts=sum((batch.prompts or (None,) * len(batch) for batch in batches), ())
-            if has_prompts
-            else None,
+            prompts=sum((batch.prompts or (None,) * len(batch) for batch in batches), ()) if has_prompts else None,
         )
 
 

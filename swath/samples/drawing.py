@@ -84,8 +84,7 @@ def draw(
     """
     if pixels.size != annotation.size:
         raise AnnotationError(
-            f"The annotation is about a frame of {annotation.size} and the image has {pixels.size}; "
-            "resize one of them."
+            f"The annotation is about a frame of {annotation.size} and the image has {pixels.size}; resize one of them."
         )
     canvas = Canvas(
         display_image(pixels, bands),
@@ -192,9 +191,7 @@ class Canvas:
     def arrow(self, x1: float, y1: float, x2: float, y2: float) -> None:
         """Draw an arrow from one place to another."""
         angle, head = math.atan2(y2 - y1, x2 - x1), min(3.0, math.hypot(x2 - x1, y2 - y1) / 2)
-        wings = [
-            (x2 - head * math.cos(angle + turn), y2 - head * math.sin(angle + turn)) for turn in (0.5, -0.5)
-        ]
+        wings = [(x2 - head * math.cos(angle + turn), y2 - head * math.sin(angle + turn)) for turn in (0.5, -0.5)]
         self._line(np.array([(x1, y1), (x2, y2), wings[0], (x2, y2), wings[1]]), INK)
 
     def tag(self, x: float, y: float, text: str) -> None:
@@ -228,9 +225,7 @@ class Canvas:
         points = self._fine_points(xy)
         # A dark casing keeps light lines readable on light ground.
         for ink, weight in (((*SHADE, 150), 1.9), ((*colour, 255), 1.0)):
-            self._pen.line(
-                points, fill=ink, width=max(1, round(weight * self._weight * self._fine)), joint="curve"
-            )
+            self._pen.line(points, fill=ink, width=max(1, round(weight * self._weight * self._fine)), joint="curve")
 
     def _ring(self, x: float, y: float, colour: Colour) -> None:
         (centre,) = self._fine_points(np.array([[x, y]]))

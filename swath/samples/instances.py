@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -53,8 +53,7 @@ class Instances(Objects):
 
     def __post_init__(self) -> None:
         masks = tuple(
-            mask if isinstance(mask, RunLengthMask) else RunLengthMask.encode(np.asarray(mask))
-            for mask in self.masks
+            mask if isinstance(mask, RunLengthMask) else RunLengthMask.encode(np.asarray(mask)) for mask in self.masks
         )
         for mask in masks:
             if mask.size != self.size:
@@ -83,9 +82,7 @@ class Instances(Objects):
         else:
             boxes = clip_boxes(map_boxes(self.boxes, move.affine(self.size)), size).astype(np.float32)
         there = replace(self, size=size, masks=masks, boxes=boxes)
-        return (
-            there.select(np.array([mask.area > 0 for mask in masks], dtype=np.bool_)) if move.loses else there
-        )
+        return there.select(np.array([mask.area > 0 for mask in masks], dtype=np.bool_)) if move.loses else there
 
     def merge_overlaps(self, rule: MergeRule) -> NDArray[np.int64]:
         """Return the instances to keep after non-maximum suppression at `rule.iou` of the masks, best score
@@ -108,9 +105,7 @@ class Instances(Objects):
         among them; a chain of such pairs becomes one instance. The order is that of the first member of each.
         """
         if len(parts) != len(windows):
-            raise AnnotationError(
-                f"Each part needs its window; found {len(parts)} parts and {len(windows)} windows."
-            )
+            raise AnnotationError(f"Each part needs its window; found {len(parts)} parts and {len(windows)} windows.")
         everything = cls.concatenate(parts)
         patches = [MaskPatch.of(mask) for mask in everything.masks]
         origin = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
@@ -134,12 +129,8 @@ class Instances(Objects):
             patch = MaskPatch.of(mask)
             areas = vectorise(patch.bits, ignore=(0,)) if patch.bits.size else []
             offset = np.array([patch.window.column, patch.window.row], dtype=np.float64)
-            polygons = [
-                shapely.transform(area.polygon, lambda xy, offset=offset: xy + offset) for area in areas
-            ]
-            yield (
-                polygons[0] if len(polygons) == 1 else shapely.multipolygons(np.array(polygons, dtype=object))
-            )
+            polygons = [shapely.transform(area.polygon, lambda xy, offset=offset: xy + offset) for area in areas]
+            yield (polygons[0] if len(polygons) == 1 else shapely.multipolygons(np.array(polygons, dtype=object)))
 
     def _joined(self, patches: Sequence[MaskPatch], group: NDArray[np.int64]) -> Self:
         members = [np.flatnonzero(group == number).tolist() for number in dict.fromkeys(group.tolist())]
@@ -163,11 +154,7 @@ class Instances(Objects):
     @classmethod
     def _decoded(cls, name: str, value: Any) -> Any:
         if name == "masks":
-            return tuple(
-                RunLengthMask.from_coco_string(Size(*item["size"]), item["counts"])
-                for item in value
-                if isinstance(item, Mapping)
-            )
+            return tuple(RunLengthMask.from_coco_string(Size(*item["size"]), item["counts"]) for item in value)
         return super()._decoded(name, value)
 
 

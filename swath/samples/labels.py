@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -69,9 +69,7 @@ class WholeImage(Annotation):
 
     def features(self) -> Iterator[Feature]:
         """Yield the outline of the frame with the properties."""
-        yield Feature(
-            geometry=shapely.box(0, 0, self.size.width, self.size.height), properties=self.properties
-        )
+        yield Feature(geometry=shapely.box(0, 0, self.size.width, self.size.height), properties=self.properties)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,9 +92,7 @@ class Label(WholeImage):
         scores = as_array(self.scores, (len(classes),), np.float32, f"The scores of {len(classes)} classes")
         check_finite(scores, "The scores of a label")
         if scores.min() < 0 or scores.max() > 1 + SUM_TOLERANCE:
-            raise AnnotationError(
-                f"The scores of a label must be 0 to 1; found {scores.min()} to {scores.max()}."
-            )
+            raise AnnotationError(f"The scores of a label must be 0 to 1; found {scores.min()} to {scores.max()}.")
         if self.exclusive and abs(float(scores.sum()) - 1) > SUM_TOLERANCE:
             raise AnnotationError(
                 f"The scores of exclusive classes must sum to 1; found {scores.sum():.4f}. Apply a softmax, "
@@ -197,8 +193,7 @@ class GroundedText(Annotation):
                 )
             if span.evidence.size != self.size:
                 raise AnnotationError(
-                    f"The evidence of a span needs the frame of its text, {self.size}; "
-                    f"found {span.evidence.size}."
+                    f"The evidence of a span needs the frame of its text, {self.size}; found {span.evidence.size}."
                 )
         self._set(spans=tuple(self.spans))
 
@@ -241,7 +236,6 @@ class GroundedText(Annotation):
             return tuple(
                 Span(start=item["start"], stop=item["stop"], evidence=Annotation.from_json(item["evidence"]))
                 for item in value
-                if isinstance(item, Mapping)
             )
         return super()._decoded(name, value)
 

@@ -55,6 +55,8 @@ class MaskPatch:
         """Return the mask of a frame of that size; what lies outside is cut off."""
         bits, window = self.bits, self.window
         inside = window.clipped(size)
+        if inside.is_empty:
+            return RunLengthMask(size, np.array([size.area] if size.area else [], dtype=np.int64))
         if inside != window:
             bits, window = bits[inside.relative_to(window).slices], inside
         # Column by column, as the runs go, with background above and below so that every run begins and ends.

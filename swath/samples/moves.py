@@ -190,9 +190,7 @@ class Resize(Move):
 
     def affine(self, size: Size) -> Affine:
         """Return the scaling of both axes."""
-        return Affine(
-            self.size.width / max(size.width, 1), 0.0, 0.0, 0.0, self.size.height / max(size.height, 1), 0.0
-        )
+        return Affine(self.size.width / max(size.width, 1), 0.0, 0.0, 0.0, self.size.height / max(size.height, 1), 0.0)
 
     def array(self, values: NDArray[Any], *, fill: float = 0, smooth: bool = False) -> NDArray[Any]:
         """Return the resampled values: nearest pixel centre, or bilinear and antialiased where it shrinks."""

@@ -59,8 +59,7 @@ class MergeRule:
     def __post_init__(self) -> None:
         if self.radius <= 0 or not 0 <= self.iou <= 1:
             raise AnnotationError(
-                f"A merge rule needs a radius above 0 and an IoU from 0 to 1; "
-                f"found {self.radius} and {self.iou}."
+                f"A merge rule needs a radius above 0 and an IoU from 0 to 1; found {self.radius} and {self.iou}."
             )
 
 
@@ -113,9 +112,7 @@ class Objects(Annotation):
         chosen = np.asarray(indices)
         if chosen.dtype == np.bool_:
             if chosen.shape != (len(self),):
-                raise AnnotationError(
-                    f"A mask over {len(self)} objects needs that length; found {chosen.shape}."
-                )
+                raise AnnotationError(f"A mask over {len(self)} objects needs that length; found {chosen.shape}.")
             chosen = np.flatnonzero(chosen)
         positions = chosen.astype(np.int64).reshape(-1)
         return replace(self, **{name: _taken(getattr(self, name), positions) for name in self.per_object})
@@ -136,9 +133,7 @@ class Objects(Annotation):
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Put together objects of one frame with the same classes (else `AnnotationError`)."""
         if not parts:
-            raise AnnotationError(
-                "There is nothing to concatenate; give at least one annotation, empty if need be."
-            )
+            raise AnnotationError("There is nothing to concatenate; give at least one annotation, empty if need be.")
         first = parts[0]
         for part in parts:
             if part.size != first.size or part.classes != first.classes:
@@ -148,9 +143,7 @@ class Objects(Annotation):
                 )
         if len(parts) == 1:
             return first
-        return replace(
-            first, **{name: _joined([getattr(p, name) for p in parts]) for name in first.per_object}
-        )
+        return replace(first, **{name: _joined([getattr(p, name) for p in parts]) for name in first.per_object})
 
     def deduplicated(self, rule: MergeRule) -> Self:
         """Return the objects that `merge_overlaps` keeps, in their present order."""

@@ -44,9 +44,7 @@ UNPAINTED = frozenset({"background"})
 """Classes that are not painted unless a palette names them."""
 
 # Dark blue over teal to yellow, rising in lightness all the way so that it also reads in grey.
-_RAMP_STOPS = np.array(
-    [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], dtype=np.float64
-)
+_RAMP_STOPS = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], dtype=np.float64)
 RAMP: NDArray[np.uint8] = np.stack(
     [np.interp(np.linspace(0, 4, 256), np.arange(5), stops) for stops in _RAMP_STOPS.T], axis=1
 ).astype(np.uint8)
@@ -128,6 +126,4 @@ def _parsed(text: str | None) -> Colour | None:
     try:
         return Colour(*ImageColor.getrgb(text)[:3])
     except ValueError as error:
-        raise AnnotationError(
-            f"'{text}' is not a colour; write it as #rrggbb or by a common name."
-        ) from error
+        raise AnnotationError(f"'{text}' is not a colour; write it as #rrggbb or by a common name.") from error

@@ -51,9 +51,7 @@ def move_pixels(pixels: Pixels, move: Move) -> Pixels:
         share = move.array(valid, smooth=True)
         moved = move.array(np.where(valid, values, 0), smooth=True) / np.maximum(share, 1e-6)
         valid = share > 0.5
-    return replace(
-        pixels, values=_as_type(moved, values.dtype), valid=valid, grid=move_grid(pixels.grid, move)
-    )
+    return replace(pixels, values=_as_type(moved, values.dtype), valid=valid, grid=move_grid(pixels.grid, move))
 
 
 def move_grid(grid: Grid, move: Move) -> Grid:
@@ -101,9 +99,7 @@ def jitter_pixels(pixels: Pixels, brightness: float, contrast: float) -> Pixels:
     gain, shifts = brightness * contrast, brightness * (1 - contrast) * means
     if values.dtype == np.uint8:
         tables = np.clip(np.rint(np.arange(256) * gain + shifts[:, None]), 0, 255).astype(np.uint8)
-        return replace(
-            pixels, values=np.stack([table[band] for table, band in zip(tables, values, strict=True)])
-        )
+        return replace(pixels, values=np.stack([table[band] for table, band in zip(tables, values, strict=True)]))
     changed = values.astype(np.float32) * np.float32(gain) + shifts.astype(np.float32)[:, None, None]
     return replace(pixels, values=_as_type(changed, values.dtype))
 

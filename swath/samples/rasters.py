@@ -71,9 +71,7 @@ class ClassMap(Annotation):
         scores = self.scores
         if scores is not None:
             scores = as_array(scores, (len(classes), *shape), np.float32, "The scores of a class map")
-        self._set(
-            classes=classes, confidence=confidence, scores=scores, labels=self._checked_labels(len(classes))
-        )
+        self._set(classes=classes, confidence=confidence, scores=scores, labels=self._checked_labels(len(classes)))
 
     @classmethod
     def from_scores(
@@ -91,9 +89,7 @@ class ClassMap(Annotation):
         """
         values = np.asarray(scores, dtype=np.float32)
         if values.ndim != 3:
-            raise AnnotationError(
-                f"Scores need an array (classes, height, width); found the shape {values.shape}."
-            )
+            raise AnnotationError(f"Scores need an array (classes, height, width); found the shape {values.shape}.")
         best = values.max(axis=0)
         # The probability of the best class is exp(0) over the sum of exp(score - best score).
         confidence = best if scores_are == "probability" else 1 / np.exp(values - best).sum(axis=0)
@@ -125,9 +121,7 @@ class ClassMap(Annotation):
             self,
             size=move.size_after(self.size),
             labels=move.array(self.labels, fill=self.ignore or 0),
-            confidence=None
-            if self.confidence is None
-            else move.array(self.confidence, smooth=True).clip(0, 1),
+            confidence=None if self.confidence is None else move.array(self.confidence, smooth=True).clip(0, 1),
             scores=None if self.scores is None else move.array(self.scores, smooth=True),
         )
 
@@ -151,9 +145,7 @@ class ClassMap(Annotation):
         if labels.size == 0:
             labels = labels.astype(np.uint8)
         if not (np.issubdtype(labels.dtype, np.integer) or labels.dtype == np.bool_):
-            raise AnnotationError(
-                f"The labels of a class map are whole numbers; found the type {labels.dtype}."
-            )
+            raise AnnotationError(f"The labels of a class map are whole numbers; found the type {labels.dtype}.")
         if self.ignore is not None and not count <= self.ignore < 1 << 16:
             raise AnnotationError(
                 f"The value of unknown pixels must be {count} to 65535 for {count} classes, so that it is "
@@ -161,9 +153,7 @@ class ClassMap(Annotation):
             )
         largest = max(count - 1, self.ignore or 0)
         narrow = np.uint8 if largest < 1 << 8 else np.uint16
-        labels = as_array(
-            labels, (self.size.height, self.size.width), labels.dtype.type, "The labels of a class map"
-        )
+        labels = as_array(labels, (self.size.height, self.size.width), labels.dtype.type, "The labels of a class map")
         if labels.size and (labels.max() >= count or labels.min() < 0):
             wrong = (labels < 0) | (labels >= count)
             if self.ignore is not None:
@@ -191,8 +181,7 @@ class Transition(Annotation):
     def __post_init__(self) -> None:
         if not self.size == self.before.size == self.after.size:
             raise AnnotationError(
-                f"Both maps of a transition need its frame {self.size}; "
-                f"found {self.before.size} and {self.after.size}."
+                f"Both maps of a transition need its frame {self.size}; found {self.before.size} and {self.after.size}."
             )
 
     @classmethod
@@ -202,10 +191,7 @@ class Transition(Annotation):
 
     def changed(self) -> NDArray[np.bool_]:
         """Return where both classes are known and their names differ, (H, W)."""
-        names = {
-            name: number
-            for number, name in enumerate(dict.fromkeys(self.before.classes + self.after.classes))
-        }
+        names = {name: number for number, name in enumerate(dict.fromkeys(self.before.classes + self.after.classes))}
         known = self.before.known() & self.after.known()
         codes = [
             np.array([names[name] for name in side.classes])[np.where(known, side.labels, 0)]
@@ -309,9 +295,7 @@ class Flow(Annotation):
     packed_fields: ClassVar[frozenset[str]] = frozenset({"vectors"})
 
     def __post_init__(self) -> None:
-        self._set(
-            vectors=as_array(self.vectors, (2, self.size.height, self.size.width), np.float32, "Flow vectors")
-        )
+        self._set(vectors=as_array(self.vectors, (2, self.size.height, self.size.width), np.float32, "Flow vectors"))
 
     @classmethod
     def stitch_rule(cls) -> StitchRule:
@@ -331,7 +315,8 @@ class Flow(Annotation):
         for row in range(step // 2, self.size.height, step):
             for column in range(step // 2, self.size.width, step):
                 dx, dy = self.vectors[:, row, column].tolist()
-                canvas.arrow(column + 0.5, row + 0.5, column + 0.5 + dx, row + 0.5 + dy)
+                if dx or dy:
+                    canvas.arrow(column + 0.5, row + 0.5, column + 0.5 + dx, row + 0.5 + dy)
 
     def features(self) -> Iterator[Feature]:
         """Raise `AnnotationError`: flow has no parts."""
@@ -342,7 +327,7 @@ def labelled_areas(
     labels: NDArray[Any], ignored: tuple[int, ...], confidence: NDArray[np.float32] | None = None
 ) -> Iterator[tuple[Any, int, float | None]]:
     """Yield polygon, label and mean confidence of each connected area, in pixel coordinates."""
-    areas = vectorise(labels, ignore=ignored)
+    areas = vectorise(labels, ignore=ignored) if labels.size else []
     if confidence is None or not areas:
         yield from ((area.polygon, area.label, None) for area in areas)
         return

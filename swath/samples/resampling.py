@@ -66,9 +66,7 @@ def resize_bilinear(values: NDArray[Any], size: Size) -> NDArray[np.float32]:
     return resized.reshape(shape).copy() if unchanged else resized.reshape(shape)
 
 
-def sample_affine(
-    values: NDArray[Any], back: Affine, *, fill: float = 0, smooth: bool = False
-) -> NDArray[Any]:
+def sample_affine(values: NDArray[Any], back: Affine, *, fill: float = 0, smooth: bool = False) -> NDArray[Any]:
     """Return an array of the same shape whose pixel centres take the values found where `back` carries them.
 
     Positions outside the array get `fill`. Nearest keeps the type; bilinear (`smooth`) gives float32 and
@@ -155,9 +153,7 @@ def _places(height: int, width: int, back: NDArray[np.float64]) -> NDArray[np.in
 
 
 @compiled
-def _sample_bilinear(
-    planes: NDArray[np.float32], back: NDArray[np.float64], fill: np.float32
-) -> NDArray[np.float32]:
+def _sample_bilinear(planes: NDArray[np.float32], back: NDArray[np.float64], fill: np.float32) -> NDArray[np.float32]:
     count, height, width = planes.shape
     sampled = np.full((count, height, width), fill, dtype=np.float32)
     for row in range(height):

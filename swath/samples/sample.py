@@ -57,16 +57,11 @@ class Sample:
         Raises `AnnotationError` where a crop would not fall on their whole pixels.
         """
         size = self.size
-        images = {
-            slot: move_pixels(pixels, move.for_frame(size, pixels.size))
-            for slot, pixels in self.images.items()
-        }
+        images = {slot: move_pixels(pixels, move.for_frame(size, pixels.size)) for slot, pixels in self.images.items()}
         target, footprint = self.target, self.footprint
         return replace(
             self,
             images=images,
             target=None if target is None else target.moved(move.for_frame(size, target.size)),
-            footprint=None
-            if footprint is None
-            else move_grid(footprint, move.for_frame(size, footprint.size)),
+            footprint=None if footprint is None else move_grid(footprint, move.for_frame(size, footprint.size)),
         )

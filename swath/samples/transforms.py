@@ -198,9 +198,7 @@ class Pad:
 
     def __post_init__(self) -> None:
         if self.multiple_of < 1:
-            raise ConfigurationError(
-                f"A frame can be padded to a multiple of 1 or more; found {self.multiple_of}."
-            )
+            raise ConfigurationError(f"A frame can be padded to a multiple of 1 or more; found {self.multiple_of}.")
 
     def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:  # noqa: ARG002 (one signature)
         """Pad where needed."""
@@ -209,9 +207,7 @@ class Pad:
             -(-max(have, want) // self.multiple_of) * self.multiple_of
             for have, want in ((sample.size.height, least.height), (sample.size.width, least.width))
         )
-        return (
-            sample if sample.size == Size(height, width) else sample.moved(Crop(Window(0, 0, height, width)))
-        )
+        return sample if sample.size == Size(height, width) else sample.moved(Crop(Window(0, 0, height, width)))
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,7 @@ class Points(Objects):
 
     def mapped(self, affine: Affine, size: Size) -> Self:
         """Return the points carried by an affine map into a frame of that size."""
-        return replace(
-            self, size=size, points=affine.apply(self.points.astype(np.float64)).astype(np.float32)
-        )
+        return replace(self, size=size, points=affine.apply(self.points.astype(np.float64)).astype(np.float32))
 
     def moved(self, move: Move) -> Self:
         """Return the points after a move of their frame, without those that left it."""
@@ -213,9 +211,7 @@ class OrientedBoxes(Objects):
         centres = affine.apply(self.boxes[:, :2].astype(np.float64))
         linear = np.array([[affine.a, affine.b], [affine.d, affine.e]])
         sides: NDArray[np.float64] = 2 * self.half_sides() @ linear.T
-        return replace(
-            self, size=size, boxes=np.column_stack([centres, _box_around(sides[:, 0], sides[:, 1])])
-        )
+        return replace(self, size=size, boxes=np.column_stack([centres, _box_around(sides[:, 0], sides[:, 1])]))
 
     def moved(self, move: Move) -> Self:
         """Return the boxes after a move of their frame, without those whose centre left it."""

@@ -104,7 +104,7 @@ def test_short_band_numbers_mean_nothing_without_a_product() -> None:
 
 def unit_of(**fields: object) -> tuple[Unit, float, Unit | None, float | None]:
     options = {key: fields.pop(key) for key in ("bands", "unit") if key in fields}
-    stored = StoredBand(number=1, **fields)  # type: ignore[arg-type]
+    stored = StoredBand(number=1, unit=str(fields.pop("tag", "")), **fields)  # type: ignore[arg-type]
     band = name_bands([stored], where="x.tif", **options)[0].band  # type: ignore[arg-type]
     return band.unit, band.scale, band.physical_unit, band.nodata
 
@@ -113,8 +113,8 @@ def test_the_unit_follows_storage_sensor_and_tags() -> None:
     assert unit_of(dtype="uint8")[0] is Unit.EIGHT_BIT
     assert unit_of(dtype="uint16")[0] is Unit.DN
     assert unit_of(dtype="float32")[0] is Unit.DN
-    assert unit_of(dtype="float32", unit="dB")[0] is Unit.DECIBEL
-    assert unit_of(dtype="float32", unit="m", nodata=-9999.0) == (Unit.METRE, 1.0, Unit.METRE, -9999.0)
+    assert unit_of(dtype="float32", tag="dB")[0] is Unit.DECIBEL
+    assert unit_of(dtype="float32", tag="m", nodata=-9999.0) == (Unit.METRE, 1.0, Unit.METRE, -9999.0)
     assert unit_of(dtype="float32", bands="sentinel-1")[0] is Unit.LINEAR_POWER
     assert unit_of(dtype="float32", bands="sentinel-1", unit=Unit.DECIBEL)[0] is Unit.DECIBEL
 
@@ -129,7 +129,7 @@ def test_a_sensor_scales_whole_numbers_and_not_decimal_ones_of_unknown_meaning()
 
 
 def test_the_scale_of_the_file_counts_where_the_sensor_gives_none() -> None:
-    assert unit_of(dtype="uint16", scale=0.5, unit="m") == (Unit.DN, 0.5, Unit.METRE, None)
+    assert unit_of(dtype="uint16", scale=0.5, tag="m") == (Unit.DN, 0.5, Unit.METRE, None)
     assert unit_of(dtype="int16", scale=0.5) == (Unit.DN, 0.5, Unit.UNITLESS, None)
     assert unit_of(dtype="uint16", scale=0.5, bands="sentinel-2-l2a:B04")[1] == 1e-4
 

@@ -73,9 +73,7 @@ def test_padding_does_not_depend_on_the_size_of_the_input():
     with torch.no_grad():
         layer = block.depthwise
         expanded = F.silu(block.expand(x))
-        by_hand = F.conv2d(
-            F.pad(expanded, (2, 2, 2, 2)), layer.conv.weight, stride=2, groups=expanded.shape[1]
-        )
+        by_hand = F.conv2d(F.pad(expanded, (2, 2, 2, 2)), layer.conv.weight, stride=2, groups=expanded.shape[1])
         torch.testing.assert_close(layer.conv(F.pad(expanded, layer.extra)), by_hand)
     assert by_hand.shape[-1] == 16
 
@@ -103,9 +101,7 @@ def test_logits_have_the_size_of_the_image(size):
     assert network(torch.zeros(2, 4, *size)).shape == (2, 3, *size)
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 3, 48, 64), (1, 3, 64, 31), (1, 3, 0, 32), (1, 4, 32, 32), (3, 32, 32)]
-)
+@pytest.mark.parametrize("shape", [(1, 3, 48, 64), (1, 3, 64, 31), (1, 3, 0, 32), (1, 4, 32, 32), (3, 32, 32)])
 def test_other_shapes_are_refused_with_what_was_found(shape):
     with torch.device("meta"):
         network = UnetPlusPlus(variant="b0")
@@ -165,9 +161,7 @@ def test_dropped_samples_keep_their_input_and_the_others_are_scaled():
 def test_every_trainable_tensor_has_a_gradient():
     network = small_network(deep_supervision=True).train()
     sum(logits.square().mean() for logits in network(torch.randn(2, 3, 32, 32))).backward()
-    without = [
-        name for name, tensor in network.named_parameters() if tensor.requires_grad and tensor.grad is None
-    ]
+    without = [name for name, tensor in network.named_parameters() if tensor.requires_grad and tensor.grad is None]
     frozen = [name for name, tensor in network.named_parameters() if not tensor.requires_grad]
     assert without == []
     assert frozen == ["encoder.head.conv.weight", "encoder.head.norm.weight", "encoder.head.norm.bias"]
@@ -192,9 +186,7 @@ def test_a_few_steps_fit_one_image():
 def test_deep_supervision_adds_heads_and_changes_no_other_weight():
     plain, deep = small_network(), small_network(deep_supervision=True)
     extra = {name for name in deep.state_dict() if name not in plain.state_dict()}
-    assert extra == {
-        f"ds_heads.{node}.{part}" for node in ("x_3_3", "x_2_3", "x_1_3") for part in ("weight", "bias")
-    }
+    assert extra == {f"ds_heads.{node}.{part}" for node in ("x_3_3", "x_2_3", "x_1_3") for part in ("weight", "bias")}
     assert set(plain.state_dict()) <= set(deep.state_dict())
     assert all(torch.equal(tensor, deep.state_dict()[name]) for name, tensor in plain.state_dict().items())
     image = torch.randn(1, 3, 64, 64)

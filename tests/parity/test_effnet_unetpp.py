@@ -21,9 +21,7 @@ def bundle() -> ParityBundle:
 
 
 def network_with_derived_weights(bundle: ParityBundle, variant: Variant) -> UnetPlusPlus:
-    published = {
-        name: torch.from_numpy(values) for name, values in fill_all(bundle.meta["tensors"][variant]).items()
-    }
+    published = {name: torch.from_numpy(values) for name, values in fill_all(bundle.meta["tensors"][variant]).items()}
     network = UnetPlusPlus(variant=variant)
     network.load_state_dict(remap_state_dict(published), strict=True)
     return network.eval()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
-from annotation_strategies import exact_moves, instances, sizes, windows
-from hypothesis import given, settings
+from annotation_strategies import exact_moves, few, instances, sizes, windows
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -18,10 +18,9 @@ from swath.samples.mask_patches import MaskPatch, move_mask, union_of
 from swath.samples.moves import Crop, Move, Resize, Rotate
 
 masks = sizes.flatmap(lambda size: arrays(np.bool_, (size.height, size.width)))
-unhurried = settings(deadline=None)
 
 
-@unhurried
+@few
 @given(masks)
 def test_a_patch_holds_the_bounding_box_and_packs_back_the_same(mask: np.ndarray) -> None:
     packed = RunLengthMask.encode(mask)
@@ -34,6 +33,7 @@ def test_a_patch_holds_the_bounding_box_and_packs_back_the_same(mask: np.ndarray
     np.testing.assert_array_equal(again.counts, packed.counts)
 
 
+@few
 @given(masks, exact_moves | st.builds(Rotate, st.floats(-180, 180)) | st.builds(Resize, sizes))
 def test_moving_a_mask_equals_moving_its_pixels(mask: np.ndarray, move: Move) -> None:
     moved = move_mask(RunLengthMask.encode(mask), move)
@@ -42,6 +42,7 @@ def test_moving_a_mask_equals_moving_its_pixels(mask: np.ndarray, move: Move) ->
     np.testing.assert_array_equal(moved.counts, expected.counts)
 
 
+@few
 @given(st.lists(arrays(np.bool_, (6, 7)), min_size=1, max_size=4), windows)
 def test_areas_and_unions_of_patches(parts: list[np.ndarray], window: Window) -> None:
     patches = [MaskPatch.of(RunLengthMask.encode(part)) for part in parts]
@@ -84,7 +85,7 @@ def test_boxes_after_a_free_rotation_are_those_of_the_masks() -> None:
     np.testing.assert_allclose(found.boxes[0], [11, 11, 30, 30], atol=1)
 
 
-@unhurried
+@few
 @given(instances(Size(3, 3)), st.floats(0.1, 0.9))
 def test_merging_equals_the_textbook_loop_over_unpacked_masks(found: Instances, threshold: float) -> None:
     arrays_ = [mask.decode() for mask in found.masks]

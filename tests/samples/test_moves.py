@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from annotation_strategies import exact_moves, few, sizes, windows
+from hypothesis import given
 from hypothesis import strategies as st
-from annotation_strategies import exact_moves, sizes, windows
 
 from swath.errors import AnnotationError
 from swath.geometry.windows import Size, Window
@@ -16,7 +16,6 @@ from swath.imagery.pixels import Pixels
 from swath.samples.moves import Crop, Flip, Move, QuarterTurns, Resize, Rotate
 from swath.samples.pixel_ops import jitter_pixels, move_grid, move_pixels
 
-unhurried = settings(deadline=None)
 RED = Band(name="red", role="red")
 UTM = Affine(10.0, 0.5, 500_000.0, -0.25, -10.0, 4_000_000.0)
 
@@ -31,6 +30,7 @@ def centres(size: Size) -> np.ndarray:
     return np.stack([columns + 0.5, rows + 0.5], axis=-1).astype(np.float64)
 
 
+@few
 @given(sizes, exact_moves)
 def test_a_pixel_goes_where_its_centre_goes(size: Size, move: Move) -> None:
     before, after = numbered(size), move.array(numbered(size))
@@ -44,6 +44,7 @@ def test_a_pixel_goes_where_its_centre_goes(size: Size, move: Move) -> None:
     np.testing.assert_array_equal(after, expected)
 
 
+@few
 @given(sizes, st.integers(-5, 5))
 def test_quarter_turns_are_those_of_numpy(size: Size, count: int) -> None:
     values = numbered(size)
@@ -66,6 +67,7 @@ def test_rotation_is_counter_clockwise_as_seen() -> None:
     np.testing.assert_allclose([row, column], [50 - 40 * 0.5, 50 + 40 * np.sqrt(3) / 2], atol=0.8)
 
 
+@few
 @given(sizes, exact_moves, st.booleans())
 def test_every_pixel_keeps_its_place_on_the_map(size: Size, move: Move, masked: bool) -> None:
     grid = Grid(crs="EPSG:32633", transform=UTM, size=size)
@@ -84,6 +86,7 @@ def test_every_pixel_keeps_its_place_on_the_map(size: Size, move: Move, masked: 
         np.testing.assert_array_equal(moved.valid, expected & (moved.values[0] > 0))
 
 
+@few
 @given(sizes, sizes)
 def test_resizing_keeps_the_bounds_on_the_map(size: Size, new: Size) -> None:
     grid = Grid(crs=None, transform=UTM, size=size)
@@ -91,6 +94,7 @@ def test_resizing_keeps_the_bounds_on_the_map(size: Size, new: Size) -> None:
     assert move_grid(grid, Resize(new)).size == new
 
 
+@few
 @given(sizes, windows)
 def test_grid_of_a_crop_is_the_grid_of_the_window(size: Size, window: Window) -> None:
     grid = Grid(crs="EPSG:32633", transform=UTM, size=size)

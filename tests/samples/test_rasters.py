@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from annotation_strategies import class_maps, exact_moves, sizes
+from annotation_strategies import class_maps, exact_moves, few, sizes
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
@@ -22,6 +22,7 @@ def class_map(labels: object, **fields: object) -> ClassMap:
     return ClassMap(size=Size(*array.shape), labels=array, classes=CLASSES, **fields)  # type: ignore[arg-type]
 
 
+@few
 @given(st.data(), sizes, exact_moves)
 def test_labels_confidence_and_scores_move_together(data: st.DataObject, size: Size, move: Move) -> None:
     before = data.draw(class_maps(size))
@@ -33,6 +34,7 @@ def test_labels_confidence_and_scores_move_together(data: st.DataObject, size: S
         np.testing.assert_array_equal(after.scores, move.array(before.scores))
 
 
+@few
 @given(st.data(), sizes, st.tuples(*[st.integers(0, 4)] * 4))
 def test_padding_then_cropping_is_nothing(data: st.DataObject, size: Size, margins: tuple[int, ...]) -> None:
     top, left, bottom, right = margins
@@ -130,6 +132,7 @@ def test_a_transition_changes_where_both_classes_are_known_and_differ() -> None:
         Transition(size=Size(2, 2), before=before, after=after)
 
 
+@few
 @given(sizes, exact_moves | st.builds(Rotate, st.floats(-180, 180)) | st.builds(Resize, sizes), st.floats(-3, 3))
 def test_a_constant_flow_moves_its_arrowheads_as_points(size: Size, move: Move, along: float) -> None:
     arrow = np.array([along, 1.0], dtype=np.float32)

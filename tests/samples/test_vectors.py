@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
-from annotation_strategies import boxes, exact_moves, oriented_boxes, points, sizes
-from hypothesis import given, settings
+from annotation_strategies import boxes, exact_moves, few, oriented_boxes, points, sizes
+from hypothesis import given
 from hypothesis import strategies as st
 
 from swath.errors import AnnotationError
@@ -15,7 +15,6 @@ from swath.samples import Boxes, MergeRule, OrientedBoxes, Points
 from swath.samples.moves import Crop, Flip, Move, QuarterTurns, Resize, Rotate
 
 FRAME = Size(32, 48)
-unhurried = settings(deadline=None)
 
 
 def some_points(xy: object, **fields: object) -> Points:
@@ -29,6 +28,7 @@ def rasterised(found: Points) -> np.ndarray:
     return counts
 
 
+@few
 @given(st.data(), sizes, exact_moves)
 def test_drawing_points_then_moving_equals_moving_points_then_drawing(
     data: st.DataObject, size: Size, move: Move
@@ -63,6 +63,7 @@ def test_neighbouring_crops_share_no_point() -> None:
     assert [len(part) for part in holders] == [0, 0, 0, 1]
 
 
+@few
 @given(st.data(), sizes, st.tuples(*[st.integers(0, 4)] * 4))
 def test_padding_then_cropping_is_nothing(data: st.DataObject, size: Size, margins: tuple[int, ...]) -> None:
     top, left, bottom, right = margins
@@ -77,6 +78,7 @@ def test_padding_then_cropping_is_nothing(data: st.DataObject, size: Size, margi
         np.testing.assert_array_equal(back.scores, inside.scores)
 
 
+@few
 @given(st.data(), sizes)
 def test_moves_that_undo_each_other(data: st.DataObject, size: Size) -> None:
     for kind in (points, boxes):
@@ -98,13 +100,14 @@ def as_shapely(found: Boxes | OrientedBoxes, move: Move) -> list[shapely.Polygon
     return [shapely.transform(outline, affine.apply) for outline in found.outlines()]
 
 
+@few
 @given(st.data(), sizes, exact_moves)
 def test_boxes_move_as_their_outlines_do(data: st.DataObject, size: Size, move: Move) -> None:
     before = data.draw(boxes(size))
     frame = shapely.box(0, 0, move.size_after(size).width, move.size_after(size).height)
     clipped = [shapely.intersection(outline, frame) for outline in as_shapely(before, move)]
     kept = [part.bounds for part in clipped if part.area > 1e-4]
-    found = [bounds for bounds in before.moved(move).boxes.tolist()]
+    found = before.moved(move).boxes.tolist()
     found = [b for b in found if (b[2] - b[0]) * (b[3] - b[1]) > 1e-4]
     np.testing.assert_allclose(np.reshape(found, (-1, 4)), np.reshape(kept, (-1, 4)), atol=1e-4)
 
@@ -128,6 +131,7 @@ def test_a_box_cut_to_nothing_is_dropped_with_its_label_and_score() -> None:
     assert after.labels.tolist() == [1] and after.scores.tolist() == [0.75]
 
 
+@few
 @given(st.data(), sizes, exact_moves | st.builds(Rotate, st.floats(-180, 180)))
 def test_oriented_boxes_move_as_their_outlines_do(data: st.DataObject, size: Size, move: Move) -> None:
     before = data.draw(oriented_boxes(size))
@@ -156,6 +160,7 @@ def test_the_angle_turns_clockwise_as_seen() -> None:
     np.testing.assert_allclose(box.corners()[0, 0], expected, atol=1e-5)
 
 
+@few
 @given(st.floats(-50, 50, width=32))
 def test_angles_come_into_half_a_turn_and_name_the_same_box(angle: float) -> None:
     box = OrientedBoxes(size=FRAME, boxes=[[10, 10, 8, 2, angle]], classes=("ship",))
@@ -233,7 +238,7 @@ def greedy(overlaps: np.ndarray, scores: np.ndarray, threshold: float) -> list[i
     return kept
 
 
-@unhurried
+@few
 @given(st.data(), st.booleans(), st.floats(0.125, 0.875))
 def test_merging_boxes_equals_the_textbook_loop(data: st.DataObject, class_aware: bool, threshold: float) -> None:
     for kind in (boxes, oriented_boxes):
@@ -257,9 +262,7 @@ def test_merging_boxes_equals_the_textbook_loop(data: st.DataObject, class_aware
 
 
 def test_close_points_become_the_surest_one_of_each_class() -> None:
-    found = some_points(
-        [[10, 10], [11, 10], [30, 10], [10, 11]], scores=[0.3, 0.9, 0.5, 0.4], labels=[0, 0, 0, 1]
-    )
+    found = some_points([[10, 10], [11, 10], [30, 10], [10, 11]], scores=[0.3, 0.9, 0.5, 0.4], labels=[0, 0, 0, 1])
     assert found.deduplicated(MergeRule(radius=2)).scores.tolist() == pytest.approx([0.9, 0.5, 0.4])
     alone = found.deduplicated(MergeRule(radius=2, class_aware=False))
     assert alone.points.tolist() == [[11, 10], [30, 10]]

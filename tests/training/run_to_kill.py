@@ -1,4 +1,7 @@
-"""One deterministic run in a process of its own: `run_to_kill.py FOLDER CHECKPOINT_EVERY KILL_AT_STEP`."""
+"""One deterministic run in a process of its own: `run_to_kill.py FOLDER CHECKPOINT_EVERY KILL_AT_STEP WHERE`.
+
+WHERE is `step`, or `validation` for the validation after that step, before anything of it is stored.
+"""
 
 import os
 import signal
@@ -26,11 +29,11 @@ RECIPE = Recipe(
 )
 
 
-def main(folder: str, checkpoint_every: int, kill_at: int) -> None:
+def main(folder: str, checkpoint_every: int, kill_at: int, where: str) -> None:
     torch.set_num_threads(1)
 
     def listen(progress):
-        if progress.step == kill_at and not progress.metrics:
+        if progress.step == kill_at and bool(progress.metrics) == (where == "validation"):
             os.kill(os.getpid(), signal.SIGKILL)
 
     train(
@@ -45,4 +48,4 @@ def main(folder: str, checkpoint_every: int, kill_at: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -56,16 +56,22 @@ def test_mixing_refuses_maps(tmp_path):
 
 
 def test_two_batches_of_four_make_the_step_of_one_of_eight(tmp_path):
-    weights = []
+    weights, losses, norms = [], [], []
     for name, split in (("one", {"batch_size": 8}), ("two", {"batch_size": 4, "accumulate": 2})):
         # Each image of this classifier counts alike, so that the mean of two means is the mean of all.
         model = tiny.fresh(tiny.TinyClassifier)
-        data = tiny.Ponds(16, whole_image=True)
-        train(model, data, recipe(**split, clip_gradient_norm=0.1), folder=tmp_path / name)
-        weights.append(load_checkpoint(tmp_path / name / "last.safetensors").part("model"))
-    assert all(
-        torch.allclose(value, weights[1][name], atol=1e-6, rtol=0) for name, value in weights[0].items()
-    )
+        told = []
+        settings = recipe(**split, clip_gradient_norm=0.1)
+        folder = tmp_path / name
+        train(model, tiny.Ponds(16, whole_image=True), settings, folder=folder, progress=told.append)
+        weights.append(load_checkpoint(folder / "last.safetensors").part("model"))
+        losses.append([progress.losses["cross_entropy"] for progress in told if progress.losses])
+        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        norms.append([line["gradient_norm"] for line in lines if line["kind"] == "step"])
+    assert all(torch.allclose(value, weights[1][name], atol=1e-6) for name, value in weights[0].items())
+    # Adam forgives a gradient of the wrong size; its norm and the loss do not.
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
 
 
 def test_one_step_is_adamw_by_hand(tmp_path):
@@ -82,6 +88,16 @@ def test_one_step_is_adamw_by_hand(tmp_path):
         assert torch.allclose(new, expected, atol=1e-5)
 
 
+def test_the_gradient_is_clipped_to_its_norm(tmp_path):
+    settings = recipe(epochs=1, clip_gradient_norm=0.05)
+    train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), settings, folder=tmp_path)
+    (step,) = [line for line in map(json.loads, (tmp_path / "log.jsonl").open()) if line["kind"] == "step"]
+    assert step["gradient_norm"] > 0.05
+    state = load_checkpoint(tmp_path / "last.safetensors").part("optimiser/exp_avg")
+    # After one step Adam's mean of the gradient is a tenth of it.
+    assert torch.nn.utils.get_total_norm(state.values()).item() == pytest.approx(0.1 * 0.05, rel=1e-4)
+
+
 def test_the_best_weights_are_kept_and_left_in_the_model(tmp_path):
     told = iter([0.2, 0.9, 0.4, math.nan, 0.9])
     seen = []
@@ -93,9 +109,7 @@ def test_the_best_weights_are_kept_and_left_in_the_model(tmp_path):
         return {"loss": 1.0, "score": next(told)}
 
     model = tiny.fresh(tiny.TinySegmenter)
-    result = train(
-        model, tiny.Ponds(8), recipe(watch="score", average=0.5), folder=tmp_path, evaluate=evaluate
-    )
+    result = train(model, tiny.Ponds(8), recipe(watch="score", average=0.5), folder=tmp_path, evaluate=evaluate)
     assert (result.best_epoch, result.best_value) == (2, 0.9)
     stored = load_model(tmp_path / "best", model_class=tiny.TinySegmenter).model
     for name, value in seen[1].items():
@@ -240,7 +254,5 @@ def test_the_log_and_the_listener_tell_every_step(tmp_path):
     means = [(10 * a["loss"] + 2 * b["loss"]) / 12 for a, b in zip(steps[::2], steps[1::2], strict=True)]
     assert means == pytest.approx([sum(entry.losses.values()) for entry in result.history])
     plain = [progress for progress in told if not progress.metrics]
-    assert [(progress.epoch, progress.step) for progress in plain] == [
-        (1 + n // 12, 1 + n) for n in range(36)
-    ]
+    assert [(progress.epoch, progress.step) for progress in plain] == [(1 + n // 12, 1 + n) for n in range(36)]
     assert len(told) == 39

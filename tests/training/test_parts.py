@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from swath.samples.batch import Batch
 from swath.samples.labels import Label
 from swath.training.average import WeightAverage
 from swath.training.draws import Purpose, generator_for
-from swath.training.feeding import plan_epoch, prefetch
+from swath.training.feeding import BatchMaker, plan_epoch, prefetch
 from swath.training.mixing import Patch, blend_images, cut_images, draw_patch, mix_batch
 from swath.training.optimiser import (
     build_optimiser,
@@ -43,9 +44,7 @@ def test_the_rate_rises_then_falls_as_worked_out_by_hand():
         epochs=500, learning_rate=5e-4, warmup_epochs=10, warmup_start=1e-3, minimum_learning_rate=1e-5
     )
     expected = {0: 5e-7, 10: 2.5025e-4, 20: 5e-4, 510: 2.55e-4, 265: 4.282413e-4, 999: 1.000126e-5}
-    assert {step: learning_rate_at(given_recipe, step, 2) for step in expected} == pytest.approx(
-        expected, rel=1e-6
-    )
+    assert {step: learning_rate_at(given_recipe, step, 2) for step in expected} == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_rate_is_torchs_cosine_without_warm_up():
@@ -97,14 +96,11 @@ def test_the_optimisers_state_comes_back_in_the_layout_of_its_weights():
         parameter.grad = torch.randn_like(parameter)
     optimisers[0].step()
     stored = {
-        name: value.clone().contiguous()
-        for name, value in optimiser_tensors(optimisers[0], groups.names).items()
+        name: value.clone().contiguous() for name, value in optimiser_tensors(optimisers[0], groups.names).items()
     }
     load_optimiser_tensors(optimisers[1], groups.names, stored)
     again = optimiser_tensors(optimisers[1], groups.names)
-    assert set(again) == {
-        f"{what}/{name}" for what in ("step", "exp_avg", "exp_avg_sq") for name in groups.names
-    }
+    assert set(again) == {f"{what}/{name}" for what in ("step", "exp_avg", "exp_avg_sq") for name in groups.names}
     assert all(torch.equal(value, again[name]) for name, value in stored.items())
     assert again["exp_avg/conv.weight"].stride() == second.conv.weight.stride()
     assert again["step/conv.weight"].item() == 1
@@ -227,9 +223,7 @@ def test_draws_differ_by_purpose_place_and_length():
     epoch=st.integers(0, 3),
 )
 @settings(max_examples=100, deadline=None)
-def test_an_epoch_uses_every_sample_alike_and_processes_share_it(
-    samples, batch_size, accumulate, world, epoch
-):
+def test_an_epoch_uses_every_sample_alike_and_processes_share_it(samples, batch_size, accumulate, world, epoch):
     given_recipe = recipe(batch_size=batch_size, accumulate=accumulate)
     shares = [plan_epoch(samples, given_recipe, epoch, rank=rank, world=world) for rank in range(world)]
     assert len({share.steps for share in shares}) == 1
@@ -251,14 +245,31 @@ def test_an_epoch_uses_every_sample_alike_and_processes_share_it(
 
 def test_epochs_and_seeds_shuffle_differently_and_the_same_ones_alike():
     orders = [
-        tuple(plan_epoch(20, recipe(seed=seed), epoch).indices.ravel().tolist())
-        for seed in (0, 1)
-        for epoch in (0, 1)
+        tuple(plan_epoch(20, recipe(seed=seed), epoch).indices.ravel().tolist()) for seed in (0, 1) for epoch in (0, 1)
     ]
     assert len(set(orders)) == 4
     assert orders[0] == tuple(plan_epoch(20, recipe(), 0).indices.ravel().tolist())
     later = list(plan_epoch(20, recipe(accumulate=2), 1).batches(first_step=1))
     assert later == list(plan_epoch(20, recipe(accumulate=2), 1).batches())[2:]
+
+
+def test_a_sample_is_changed_anew_each_epoch_and_the_same_in_each_run():
+    def draws(epoch, seed=0):
+        seen = {}
+
+        def note(sample, generator):
+            seen[sample.key] = generator.random()
+            return sample
+
+        settings = recipe(transforms=(note,), seed=seed)
+        make = BatchMaker(model=tiny.fresh(tiny.TinySegmenter), data=tiny.Ponds(4), recipe=settings)
+        (plan,) = plan_epoch(4, settings, epoch).batches()
+        batch = make(plan)
+        assert batch.keys == tuple(f"pond{index}" for index in plan.indices)
+        return [seen[key] for key in sorted(seen)]
+
+    assert draws(0) == draws(0)
+    assert len(set(draws(0) + draws(1) + draws(0, seed=1))) == 12
 
 
 def test_work_is_done_ahead_by_several_threads_and_comes_in_order():

@@ -33,9 +33,7 @@ def write_log(path, epochs=12, tail=""):
         )
         if step % 4 == 0:
             metrics = {"miou": 1 - math.exp(-step / 20), "counting_error": 40.0 / step}
-            lines.append(
-                {"kind": "validation", "epochs_done": step / 4, "metrics": metrics, "best": step == 20}
-            )
+            lines.append({"kind": "validation", "epochs_done": step / 4, "metrics": metrics, "best": step == 20})
     path.write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
     return path
 

@@ -17,11 +17,11 @@ from swath.training.checkpoint import load_checkpoint, save_checkpoint
 from swath.training.loop import train
 
 SCRIPT = Path(__file__).with_name("run_to_kill.py")
-NEVER = -1
+NEVER = (-1, "step")
 
 
-def run_and_kill(folder, checkpoint_every, kill_at):
-    command = [sys.executable, str(SCRIPT), str(folder), str(checkpoint_every), str(kill_at)]
+def run_and_kill(folder, checkpoint_every, kill_at, where):
+    command = [sys.executable, str(SCRIPT), str(folder), str(checkpoint_every), str(kill_at), where]
     environment = {"PYTHONPATH": str(SCRIPT.parents[2]), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, check=False, env=environment).returncode
 
@@ -29,8 +29,7 @@ def run_and_kill(folder, checkpoint_every, kill_at):
 def timeless(log):
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     return [
-        {k: v for k, v in line.items() if k not in ("seconds", "samples_per_second", "memory_mib")}
-        for line in lines
+        {k: v for k, v in line.items() if k not in ("seconds", "samples_per_second", "memory_mib")} for line in lines
     ]
 
 
@@ -42,13 +41,18 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("checkpoint_every", "kill_at"), [(3, 13), (0, 8)])
-def test_a_killed_run_ends_with_the_same_bits(tmp_path, checkpoint_every, kill_at):
-    run(str(tmp_path / "whole"), checkpoint_every, NEVER)
-    assert run_and_kill(tmp_path / "killed", checkpoint_every, kill_at) == -signal.SIGKILL
-    left = load_checkpoint(tmp_path / "killed" / "last.safetensors").numbers
-    assert (left["epoch"], left["step"]) == ((2, 2) if checkpoint_every else (1, 0))
-    run(str(tmp_path / "killed"), checkpoint_every, NEVER)
+@pytest.mark.parametrize(
+    ("checkpoint_every", "kill_at", "where", "left"),
+    [(3, 13, "step", (2, 2)), (0, 8, "step", (1, 0)), (5, 10, "validation", (1, 0))],
+)
+def test_a_killed_run_ends_with_the_same_bits(tmp_path, checkpoint_every, kill_at, where, left):
+    run(str(tmp_path / "whole"), checkpoint_every, *NEVER)
+    assert run_and_kill(tmp_path / "killed", checkpoint_every, kill_at, where) == -signal.SIGKILL
+    numbers = load_checkpoint(tmp_path / "killed" / "last.safetensors").numbers
+    assert (numbers["epoch"], numbers["step"]) == left  # five steps are an epoch
+    with (tmp_path / "killed" / "log.jsonl").open("a") as log:
+        log.write('{"kind": "step", "step": 9999, "lo')  # what was told after the checkpoint is told again
+    run(str(tmp_path / "killed"), checkpoint_every, *NEVER)
     whole, killed = (load_checkpoint(tmp_path / name / "last.safetensors") for name in ("whole", "killed"))
     assert whole.tensors.keys() == killed.tensors.keys()
     assert all(torch.equal(value, killed.tensors[name]) for name, value in whole.tensors.items())
@@ -63,9 +67,7 @@ def quick(**changes):
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):
-    first = train(
-        tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), quick(), folder=tmp_path, evaluate=tiny.accuracy
-    )
+    first = train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), quick(), folder=tmp_path, evaluate=tiny.accuracy)
     steps = []
     again = train(
         tiny.fresh(tiny.TinySegmenter, seed=9),
@@ -84,9 +86,7 @@ def test_another_recipe_is_refused_and_may_replace(tmp_path, change):
     train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), quick(), folder=tmp_path)
     with pytest.raises(ResumeMismatch, match="another model, recipe or number of samples"):
         train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), quick(**change), folder=tmp_path)
-    result = train(
-        tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), quick(**change), folder=tmp_path, resume=False
-    )
+    result = train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), quick(**change), folder=tmp_path, resume=False)
     assert [line["step"] for line in timeless(tmp_path / "log.jsonl") if line["kind"] == "validation"] == [
         2,
         4,
@@ -104,9 +104,7 @@ def test_a_time_limit_pauses_and_the_rest_is_as_if_it_had_not(tmp_path):
         calls += 1
         assert calls < 30
         limit = 0.0 if calls == 1 else 0.02
-        result = train(
-            tiny.fresh(tiny.TinySegmenter), tiny.Ponds(24), folder=parts, time_limit=limit, **arguments
-        )
+        result = train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(24), folder=parts, time_limit=limit, **arguments)
         reason = result.reason
         assert (parts / "best/model.safetensors").is_file()
     train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(24), folder=whole, **arguments)

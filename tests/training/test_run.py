@@ -26,9 +26,7 @@ def ponds(tmp_path):
 
 def measure(model, data):
     found = model.predict(model.prepare(list(data)))
-    return {
-        "accuracy": np.mean([f.best.name == s.target.best.name for f, s in zip(found, data, strict=True)])
-    }
+    return {"accuracy": np.mean([f.best.name == s.target.best.name for f, s in zip(found, data, strict=True)])}
 
 
 def test_a_classifier_learns_from_class_folders(ponds, tmp_path):
@@ -59,9 +57,7 @@ def test_parts_held_back_share_no_image(ponds):
 def test_other_classes_and_parts_are_refused(ponds, tmp_path):
     arguments = {"folder": tmp_path / "run", "evaluate": measure}
     other = tiny.fresh(tiny.TinyClassifier, classes=("water", "land"))
-    with pytest.raises(
-        ConfigurationError, match=r"2 classes \(water, land\) and 'ponds' has 2 \(land, water\)"
-    ):
+    with pytest.raises(ConfigurationError, match=r"2 classes \(water, land\) and 'ponds' has 2 \(land, water\)"):
         train_from(other, folder_dataset(ponds), ponds, RECIPE, **arguments)
     model = tiny.fresh(tiny.TinyClassifier)
     with pytest.raises(DataError, match="no part 'validation'"):

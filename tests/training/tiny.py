@@ -22,9 +22,7 @@ from swath.samples.sample import Sample
 
 BANDS = tuple(Band(name=name, role=name) for name in ("red", "green", "blue"))
 INPUTS = {
-    "image": InputSpec(
-        bands=("red", "green", "blue"), unit=Unit.EIGHT_BIT, mean=(127.5,), std=(127.5,), window=16
-    )
+    "image": InputSpec(bands=("red", "green", "blue"), unit=Unit.EIGHT_BIT, mean=(127.5,), std=(127.5,), window=16)
 }
 CARD = Card(
     name="tiny",

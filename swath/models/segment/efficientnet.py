@@ -272,12 +272,9 @@ class EfficientNetEncoder(nn.Module):
         super().__init__()
         self.plan = plan_encoder(variant)
         blocks = self.plan.blocks
-        self.stem = ConvNorm(
-            in_channels, self.plan.widths[0], kernel=3, stride=2, padding=self.plan.stem_padding
-        )
+        self.stem = ConvNorm(in_channels, self.plan.widths[0], kernel=3, stride=2, padding=self.plan.stem_padding)
         self.blocks = nn.ModuleList(
-            InvertedResidual(spec, drop_rate=drop_rate * index / len(blocks))
-            for index, spec in enumerate(blocks)
+            InvertedResidual(spec, drop_rate=drop_rate * index / len(blocks)) for index, spec in enumerate(blocks)
         )
         # Published weights hold this layer, though the segmentation network never runs it.
         self.head = ConvNorm(self.plan.widths[-1], self.plan.head_channels).requires_grad_(False)

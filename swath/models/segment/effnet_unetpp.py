@@ -252,9 +252,7 @@ class EfficientNetUnetPlusPlus(Model):
     def score_maps(self, batch: Batch) -> list[ScoreMap] | None:
         """Undecided scores an image where the output is a class map; None for centres."""
         output = self.config.output
-        return (
-            output.score_maps(self._joint_logits(batch)) if isinstance(output, SegmentationOutput) else None
-        )
+        return output.score_maps(self._joint_logits(batch)) if isinstance(output, SegmentationOutput) else None
 
     @property
     def merge_rule(self) -> MergeRule:
@@ -332,9 +330,7 @@ CARD = cards.Card(
     weights_licence="none published; the library's ImageNet and AdvProp encoders are Apache-2.0",
     data_licence="Massachusetts Buildings: research use, no formal licence found",
     variants=(
-        cards.Variant(
-            name="b0", parameters=6_569_581, note="stride-16 feature after block 8, as its weights need"
-        ),
+        cards.Variant(name="b0", parameters=6_569_581, note="stride-16 feature after block 8, as its weights need"),
         cards.Variant(name="b1", parameters=9_075_217),
         cards.Variant(name="b2", parameters=10_401_299),
         cards.Variant(name="b3", parameters=13_624_793),
@@ -359,8 +355,7 @@ CARD = cards.Card(
     limits=(
         "The reported figures come from whole scenes down-sampled to 256 px (5.9 m pixels) and are not "
         "comparable with tiled work.",
-        "Sides must be multiples of 32. Weights made under another padding (torchvision, timm) give shifted "
-        "features.",
+        "Sides must be multiples of 32. Weights made under another padding (torchvision, timm) give shifted features.",
     ),
     training="No weights were published and none are shipped. `effnet_unetpp_recipe` is our proposal; the "
     "paper starts from pre-trained encoders, as `load_encoder` does.",

@@ -70,9 +70,7 @@ def plan_decoder(feature_widths: Sequence[int], decoder_channels: Sequence[int])
                     out_channels=decoder_channels[layer] if depth == 0 else feature_widths[3 - layer],
                 )
             )
-    final = NodeSpec(
-        name=f"x_0_{last + 1}", left=f"x_0_{last}", skips=(), out_channels=decoder_channels[last + 1]
-    )
+    final = NodeSpec(name=f"x_0_{last + 1}", left=f"x_0_{last}", skips=(), out_channels=decoder_channels[last + 1])
     return (*nodes, final)
 
 

@@ -1,0 +1,1 @@
+"""The demo: the main job on included imagery, with a report to look at."""

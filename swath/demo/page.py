@@ -1,0 +1,97 @@
+"""One self-contained HTML page: pictures inside, no script, no outside address."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swath import __version__
+from swath.imagery.atomic import AtomicOutput
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1d2721; --paper: #fbfaf6; --soft: #5d6b62; --line: #dcd9cf; --bar: #3f7d58; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e9ece8; --paper: #161a17; --soft: #9aa69e; --line: #333a35; --bar: #6fb58c; }
+}
+body { font: 17px/1.55 Georgia, "Times New Roman", serif; color: var(--ink); background: var(--paper);
+  max-width: 62rem; margin: 3rem auto; padding: 0 1.25rem; }
+h1 { font-size: 2.1rem; margin: 0 0 .2rem; } h2 { font-size: 1.45rem; margin: 3rem 0 .3rem; }
+p.lead { font-size: 1.2rem; margin: .2rem 0 .8rem; } .soft, figcaption, li { color: var(--soft); font-size: .92rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1rem; }
+figure { margin: 0; } img { width: 100%; height: auto; border-radius: 4px; display: block; }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0; font-size: .92rem; }
+td { padding: .2rem .5rem .2rem 0; border-bottom: 1px solid var(--line); } td.name { width: 13rem; }
+td.number { width: 4rem; text-align: right; font-variant-numeric: tabular-nums; }
+.bar { background: var(--bar); height: .7rem; border-radius: 2px; min-width: 2px; }
+code { font-size: .88rem; } footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .8rem; }
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An image with a line of text below it."""
+
+    image: Image
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One job: its answer in a sentence, what was done, pictures, shares as bars, the files it made."""
+
+    title: str
+    lead: str
+    text: str
+    pictures: Sequence[Picture]
+    bars: Sequence[tuple[str, float]]
+    files: Sequence[str]
+    card: str
+
+
+def write_page(path: Path, *, sections: Sequence[Section], facts: str) -> Path:
+    """Write the report; an earlier one is replaced."""
+    body = "".join(_section(section) for section in sections)
+    text = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Swath: imagery in, map out</title><style>{_STYLE}</style></head><body>"
+        '<h1>Imagery in, map out</h1><p class="soft">What two small models that ship with Swath see on imagery that '
+        f"ships with it.</p>{body}<footer class='soft'><p>{html.escape(facts)}</p><p>Swath {__version__}. Imagery: "
+        "<code>SOURCES.md</code> beside this page.</p></footer></body></html>\n"
+    )
+    with AtomicOutput(path, overwrite=True) as part:
+        part.write_text(text, encoding="utf-8")
+    return path
+
+
+def _section(section: Section) -> str:
+    pictures = "".join(
+        f'<figure><img alt="{html.escape(p.caption)}" src="{_data_address(p.image)}">'
+        f"<figcaption>{html.escape(p.caption)}</figcaption></figure>"
+        for p in section.pictures
+    )
+    rows = "".join(
+        f'<tr><td class="name">{html.escape(name)}</td><td><div class="bar" style="width:{share:.1%}"></div></td>'
+        f'<td class="number">{share:.0%}</td></tr>'
+        for name, share in section.bars
+    )
+    files = "".join(f"<li><code>{html.escape(name)}</code></li>" for name in section.files)
+    return (
+        f"<section><h2>{html.escape(section.title)}</h2><p class='lead'>{html.escape(section.lead)}</p>"
+        f"<p>{html.escape(section.text)}</p><div class='pictures'>{pictures}</div><table>{rows}</table>"
+        f"<ul>{files}</ul><p class='soft'>{html.escape(section.card)}</p></section>"
+    )
+
+
+def _data_address(image: Image) -> str:
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
