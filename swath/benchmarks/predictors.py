@@ -62,9 +62,7 @@ class ModelPredictor:
     def of(cls, model: Model, *, name: str = "", fingerprint: str = "") -> ModelPredictor:
         """Wrap a model in evaluation mode, named after its class and hashed unless said otherwise."""
         model.eval()
-        return cls(
-            model=model, name=name or type(model).__name__, fingerprint=fingerprint or weights_hash(model)
-        )
+        return cls(model=model, name=name or type(model).__name__, fingerprint=fingerprint or weights_hash(model))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,9 +84,7 @@ class ModelPredictor:
         if fixed is not None and fixed != size:
             shown = [sample.moved(Resize(fixed)) for sample in samples]
         else:
-            shown = [
-                pad_to_multiple(sample, math.lcm(*(spec.multiple_of for spec in specs))) for sample in samples
-            ]
+            shown = [pad_to_multiple(sample, math.lcm(*(spec.multiple_of for spec in specs))) for sample in samples]
         answers = self.model.predict(self.model.prepare(shown).to(self.model.device))
         if shown[0].size == size:
             return answers
@@ -107,9 +103,7 @@ def pad_to_multiple(sample: Sample, multiple: int) -> Sample:
     if Size(height, width) == size:
         return sample
     if any(pixels.size != size for pixels in sample.images.values()):
-        raise ShapeError(
-            f"'{sample.key}' has slots of several sizes, none of them multiples of {multiple}; resize it."
-        )
+        raise ShapeError(f"'{sample.key}' has slots of several sizes, none of them multiples of {multiple}; resize it.")
     images = {slot: _reflected(pixels, Size(height, width)) for slot, pixels in sample.images.items()}
     return replace(sample, images=images, target=None)
 

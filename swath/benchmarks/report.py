@@ -66,8 +66,7 @@ class Report:
             "watch": self.watch,
             "figures": {name: _plain(value) for name, value in self.figures.items()},
             "intervals": {
-                name: [_plain(interval.low), _plain(interval.high)]
-                for name, interval in self.intervals.items()
+                name: [_plain(interval.low), _plain(interval.high)] for name, interval in self.intervals.items()
             },
             "seconds": round(self.seconds, 3),
         }

@@ -65,24 +65,25 @@ class NirBrightnessTrees:
 
     @classmethod
     def fit(
-        cls, samples: Iterable[Sample], *, gsd: float, grid: SearchGrid | None = None
+        cls, samples: Iterable[Sample], *, gsd: float | None = None, grid: SearchGrid | None = None
     ) -> NirBrightnessTrees:
-        """Choose the parameters with the best F1 at 6 m over samples with points; `gsd` is in metres a pixel.
+        """Choose the parameters with the best F1 at 6 m over samples with points.
 
-        Raises `DataError` without samples.
+        `gsd` is in metres a pixel, by default that of the imagery. Raises `DataError` without samples or `gsd`.
         """
         tried = grid or SearchGrid()
         known = [(sample.images["image"], _truth(sample)) for sample in samples]
         if not known:
-            raise DataError(
-                "The tree detector needs at least one sample to choose its parameters; found none."
-            )
+            raise DataError("The tree detector needs at least one sample to choose its parameters; found none.")
+        metres = gsd or known[0][0].bands[0].gsd
+        if metres is None:
+            raise DataError("The tree detector is fitted in metres: say how many a pixel has, with gsd=.")
         best: tuple[float, NirBrightnessTrees] | None = None
         for feature, sigma, distance in product(tried.features, tried.sigmas, tried.distances):
             base = cls(feature=feature, sigma=sigma, distance=distance, threshold=-np.inf)
             peaks = [(base.find(pixels), truth) for pixels, truth in known]
             for threshold in _thresholds([points for points, _ in peaks], tried.thresholds):
-                metric = PointMetric(radii=(6.0,), gsd=gsd)
+                metric = PointMetric(radii=(6.0,), gsd=metres)
                 for points, truth in peaks:
                     metric.update(points.select(points.scores >= threshold), truth)
                 reached = metric.compute()[WATCH]
@@ -105,9 +106,7 @@ class NirBrightnessTrees:
     def find(self, pixels: Pixels) -> Points:
         """Return the points of one image, best first."""
         height = gaussian_filter(self._measured(pixels), self.sigma, mode="nearest")
-        peaks = (height >= maximum_filter(height, 2 * self.distance + 1, mode="nearest")) & (
-            height >= self.threshold
-        )
+        peaks = (height >= maximum_filter(height, 2 * self.distance + 1, mode="nearest")) & (height >= self.threshold)
         if pixels.valid is not None:
             peaks &= pixels.valid
         rows, columns = np.nonzero(peaks)
@@ -122,9 +121,10 @@ class NirBrightnessTrees:
         )
 
     def _measured(self, pixels: Pixels) -> NDArray[np.float32]:
-        values: NDArray[np.float32] = pixels.select(("red", "nir")).values.astype(np.float32)
-        red, nir = values
-        return nir if self.feature == "near infrared" else (nir - red) / np.maximum(nir + red, 1)
+        red, nir = pixels.select(("red", "nir")).values.astype(np.float32)
+        index = (nir - red) / np.maximum(nir + red, 1)
+        measured: NDArray[np.float32] = nir if self.feature == "near infrared" else index
+        return measured
 
 
 def _truth(sample: Sample) -> Points:

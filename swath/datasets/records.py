@@ -55,9 +55,7 @@ class Layout(Protocol):
 def image_files(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
     """Return the image files of a folder by name, not hidden ones; raise `DataError` for no folder."""
     wanted = frozenset(suffixes)
-    return [
-        path for path in listed(folder) if path.suffix.lower() in wanted and not path.name.startswith(".")
-    ]
+    return [path for path in listed(folder) if path.suffix.lower() in wanted and not path.name.startswith(".")]
 
 
 def listed(folder: Path) -> list[Path]:

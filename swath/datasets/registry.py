@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SPECS = {
-    spec.name: spec
-    for spec in (AID, EUROSAT_RGB, MASSACHUSETTS_BUILDINGS, NWPU_RESISC45, UC_MERCED, URBAN_TREES)
+    spec.name: spec for spec in (AID, EUROSAT_RGB, MASSACHUSETTS_BUILDINGS, NWPU_RESISC45, UC_MERCED, URBAN_TREES)
 }
 
 
@@ -66,9 +65,7 @@ def parse_data_argument(text: str) -> DataArgument:
             raise DataError(f"'{text}' names no folder; write for example {name or 'eurosat'}=FOLDER.")
         return DataArgument(dataset(name.strip()), Path(folder.strip()))
     if not Path(text).is_dir():
-        raise DataError(
-            f"'{text}' is neither NAME=FOLDER nor a folder of class folders; the names are {_names()}."
-        )
+        raise DataError(f"'{text}' is neither NAME=FOLDER nor a folder of class folders; the names are {_names()}.")
     return DataArgument(folder_dataset(text), Path(text))
 
 

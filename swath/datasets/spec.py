@@ -63,14 +63,10 @@ class DatasetSpec:
         if split != ALL:
             parts = self.splits.parts(records, folder)
             if split not in parts:
-                raise DataError(
-                    f"The data set '{self.name}' has no part '{split}'; it has {', '.join(parts)}, {ALL}."
-                )
+                raise DataError(f"The data set '{self.name}' has no part '{split}'; it has {', '.join(parts)}, {ALL}.")
             records = parts[split]
         if not records:
-            raise DataError(
-                f"The part '{split}' of '{self.name}' in {folder} holds no image; complete the data set."
-            )
+            raise DataError(f"The part '{split}' of '{self.name}' in {folder} holds no image; complete the data set.")
         return Dataset(spec=self, split=split, records=tuple(records), cache={} if cached else None)
 
 
@@ -144,13 +140,10 @@ class Dataset:
         shares = {"held": share, "rest": 1 - share}
         parts = self.spec.splits.divide(self.records, shares, seed)
         held, rest = (
-            replace(self, records=tuple(parts[part]), cache=None if self.cache is None else {})
-            for part in shares
+            replace(self, records=tuple(parts[part]), cache=None if self.cache is None else {}) for part in shares
         )
         if not (len(held) and len(rest)):
-            raise DataError(
-                f"A share of {share} of the {len(self)} samples of '{self.spec.name}' leaves a part empty."
-            )
+            raise DataError(f"A share of {share} of the {len(self)} samples of '{self.spec.name}' leaves a part empty.")
         return Division(rest=rest, held=held)
 
     def describe(self) -> Summary:

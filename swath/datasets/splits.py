@@ -79,9 +79,7 @@ def gather(records: Sequence[Record], part_of: Callable[[Record], str | None], n
 def check_shares(shares: Mapping[str, float]) -> None:
     """Raise `ConfigurationError` unless shares are positive and sum to 1 at most."""
     if not shares or min(shares.values()) <= 0 or sum(shares.values()) > 1 + 1e-9:
-        raise ConfigurationError(
-            f"The shares of a split are above 0 and sum to 1 at most; found {dict(shares)}."
-        )
+        raise ConfigurationError(f"The shares of a split are above 0 and sum to 1 at most; found {dict(shares)}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,9 +173,7 @@ class FolderSplit(SplitRule):
             for folder in record.key.casefold().split("/")[:-1]:
                 if folder in part_of_folder:
                     return part_of_folder[folder]
-            raise DataError(
-                f"'{record.key}' in {root} lies in none of the folders {', '.join(part_of_folder)}."
-            )
+            raise DataError(f"'{record.key}' in {root} lies in none of the folders {', '.join(part_of_folder)}.")
 
         return gather(records, part_of, tuple(self.folders))
 
@@ -202,13 +198,9 @@ class ListSplit(SplitRule):
             for line in _lines(root / file):
                 unit = Record(key=line, image=root).stem.casefold()
                 if unit not in known:
-                    raise DataError(
-                        f"{root / file} names '{line}', which is not in {root}; complete the data set."
-                    )
+                    raise DataError(f"{root / file} names '{line}', which is not in {root}; complete the data set.")
                 if part_of.setdefault(unit, part) != part:
-                    raise DataError(
-                        f"'{line}' is in the lists of both '{part_of[unit]}' and '{part}' in {root}."
-                    )
+                    raise DataError(f"'{line}' is in the lists of both '{part_of[unit]}' and '{part}' in {root}.")
         return gather(records, lambda record: part_of.get(self.unit(record)), tuple(self.files))
 
 

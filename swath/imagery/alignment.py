@@ -75,9 +75,7 @@ def align(source: Source, grid: Grid, *, reference: str = "the first image") -> 
     if isinstance(source, ShiftedSource | WarpedSource):
         return align(source.origin, grid, reference=reference)
     if isinstance(source, StackSource):
-        return StackSource(
-            [align(part, grid, reference=reference) for part in source.parts], name=source.name
-        )
+        return StackSource([align(part, grid, reference=reference) for part in source.parts], name=source.name)
     shift = _whole_pixel_shift(source, grid, reference)
     if shift is not None:
         return ShiftedSource(source, grid, rows=shift[0], columns=shift[1])
@@ -86,9 +84,7 @@ def align(source: Source, grid: Grid, *, reference: str = "the first image") -> 
         return _warped(InMemoryFile(source), grid)
     if isinstance(source, FileSource):
         return _warped(source, grid)
-    raise GridMismatch(
-        f"'{source.name}' lies on another grid and is of a kind that cannot be warped onto it."
-    )
+    raise GridMismatch(f"'{source.name}' lies on another grid and is of a kind that cannot be warped onto it.")
 
 
 def _warped(source: FileSource, grid: Grid) -> Source:
@@ -100,7 +96,13 @@ def _warped(source: FileSource, grid: Grid) -> Source:
 
 
 class ShiftedSource(BandedSource):
-    """A source seen from a grid whose pixels are its own, some whole rows and columns away."""
+    """A source seen from a grid whose pixels are its own, some whole rows and columns away.
+
+    >>> origin = ArraySource(np.arange(6).reshape(1, 2, 3))
+    >>> moved = ShiftedSource(origin, replace(origin.grid, size=Size(1, 1)), rows=1, columns=2)
+    >>> moved.read(Window(0, 0, 1, 1), [0]).values.item()
+    5
+    """
 
     def __init__(self, origin: Source, grid: Grid, *, rows: int, columns: int) -> None:
         self.origin = origin
@@ -136,7 +138,15 @@ class ShiftedSource(BandedSource):
 
 
 class WarpedSource(FileSource):
-    """A file warped onto another grid as it is read."""
+    """A file warped onto another grid as it is read.
+
+    >>> from swath.imagery.grid import Affine
+    >>> here = Grid(crs="EPSG:32633", transform=Affine(10, 0, 0, 0, -10, 0), size=Size(2, 4))
+    >>> origin = InMemoryFile(ArraySource(np.array([[0.0, 10.0, 20.0, 30.0]] * 2), grid=here))
+    >>> half = WarpedSource(origin, replace(here, transform=here.transform.shifted(0.5, 0)))
+    >>> half.read(Window(0, 0, 1, 3), [0]).values.tolist()
+    [[[5.0, 15.0, 25.0]]]
+    """
 
     def __init__(self, origin: FileSource, grid: Grid) -> None:
         self.origin = origin
@@ -201,7 +211,13 @@ class WarpedSource(FileSource):
 
 
 class InMemoryFile(FileSource):
-    """An array copied into a file in memory, so that GDAL can warp it."""
+    """An array copied into a file in memory, so that GDAL can warp it.
+
+    >>> from swath.imagery.grid import Affine
+    >>> here = Grid(crs="EPSG:32633", transform=Affine(10, 0, 0, 0, -10, 0), size=Size(1, 2))
+    >>> InMemoryFile(ArraySource(np.array([[7, 8]], np.int16), grid=here)).read(Window(0, 0, 1, 2), [0]).values.tolist()
+    [[[7, 8]]]
+    """
 
     def __init__(self, array: ArraySource) -> None:
         self._array = array

@@ -1,6 +1,7 @@
 """A grid: where the pixels of an image lie on the Earth.
 
-An affine transform maps continuous pixel coordinates (x right, y down, pixel centres at .5) to map coordinates.
+An affine transform maps continuous pixel coordinates (x right, y down, pixel centres at .5) to map
+coordinates.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ PIXELS = Affine(1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 class Grid:
     """The reference system, transform and size of an image.
 
-    `crs` is what PROJ understands (an authority code such as `"EPSG:32633"`, or WKT), or None for pixel coordinates.
+    `crs` is what PROJ understands (an authority code such as `"EPSG:32633"`, or WKT), or None for pixel
+    coordinates.
 
     >>> grid = Grid(crs="EPSG:32633", transform=Affine(10, 0, 0, 0, -10, 100), size=Size(10, 20))
     >>> grid.bounds

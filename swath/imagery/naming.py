@@ -172,8 +172,7 @@ def _in_sensor_order(stored: Sequence[StoredBand], known: Sensor, where: str) ->
         for layout in layouts:
             if len(layout) == len(candidates):
                 return [
-                    NamedBand(number=band.number, band=named)
-                    for band, named in zip(candidates, layout, strict=True)
+                    NamedBand(number=band.number, band=named) for band, named in zip(candidates, layout, strict=True)
                 ]
     names = ", ".join(band.name for band in known.bands)
     raise BandMismatch(
@@ -202,7 +201,9 @@ def _as_described(stored: Sequence[StoredBand], product: Sensor | None) -> list[
     if not opaque or not all(names) or len({name.lower() for name in names}) != len(names):
         return []
     known = _read_names(names, product)
-    return [NamedBand(number=band.number, band=named) for band, named in zip(opaque, known, strict=True)] if known else []
+    return (
+        [NamedBand(number=band.number, band=named) for band, named in zip(opaque, known, strict=True)] if known else []
+    )
 
 
 def _read_names(names: Sequence[str], product: Sensor | None) -> list[Band]:
@@ -216,10 +217,7 @@ def _read_names(names: Sequence[str], product: Sensor | None) -> list[Band]:
     folded = [re.sub(r"[\s-]+", "_", name.lower()) for name in names]
     if not any(name in _ROLES for name in folded):
         return []
-    return [
-        Band(name=name, role=role if role in _ROLES else name)
-        for name, role in zip(names, folded, strict=True)
-    ]
+    return [Band(name=name, role=role if role in _ROLES else name) for name, role in zip(names, folded, strict=True)]
 
 
 def _own_names(names: Sequence[str], known: Sensor) -> list[Band]:
@@ -233,14 +231,11 @@ def _as_coloured(stored: Sequence[StoredBand]) -> list[NamedBand]:
     opaque = [band for band in stored if band.colour != "alpha"]
     coloured = all([band.colour for band in opaque].count(colour) == 1 for colour in COLOURS)
     names = [
-        band.colour
-        if coloured and band.colour in COLOURS
-        else band.description.strip() or f"band{band.number}"
+        band.colour if coloured and band.colour in COLOURS else band.description.strip() or f"band{band.number}"
         for band in opaque
     ]
     return [
-        NamedBand(number=band.number, band=Band(name=name, role=name))
-        for band, name in zip(opaque, names, strict=True)
+        NamedBand(number=band.number, band=Band(name=name, role=name)) for band, name in zip(opaque, names, strict=True)
     ]
 
 
@@ -267,6 +262,4 @@ def _settle_unit(band: Band, stored: StoredBand, unit: Unit | None, trusted: boo
     if whole and tagged is not None and not stored.is_scaled:
         return replace(band.in_unit(tagged), nodata=nodata)
     physical = (tagged or Unit.UNITLESS) if stored.is_scaled else None
-    return replace(
-        band, unit=Unit.DN, scale=stored.scale, offset=stored.offset, physical_unit=physical, nodata=nodata
-    )
+    return replace(band, unit=Unit.DN, scale=stored.scale, offset=stored.offset, physical_unit=physical, nodata=nodata)

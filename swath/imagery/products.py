@@ -63,9 +63,7 @@ def _level_1(number: int, path: str) -> Sensor:
     scene = _LANDSAT.search(path)
     metadata = folder / f"{scene[0] if scene else ''}_MTL.txt"
     text = metadata.read_text(errors="replace") if metadata.is_file() else ""
-    return landsat_level_1(
-        number, dict(re.findall(r'^\s*(\w+)\s*=\s*"?([^"\n]*?)"?\s*$', text, re.MULTILINE))
-    )
+    return landsat_level_1(number, dict(re.findall(r'^\s*(\w+)\s*=\s*"?([^"\n]*?)"?\s*$', text, re.MULTILINE)))
 
 
 def band_file(path: str) -> BandFile | None:
@@ -111,9 +109,7 @@ def parse_date(text: str) -> datetime | None:
     >>> parse_date("2016:05:02 10:11:12").isoformat()
     '2016-05-02T10:11:12+00:00'
     """
-    digits = re.fullmatch(
-        r"(\d{4})\D?(\d\d)\D?(\d\d)(?:\D?(\d\d)\D?(\d\d)\D?(\d\d))?(?:\.\d+)?Z?", text.strip()
-    )
+    digits = re.fullmatch(r"(\d{4})\D?(\d\d)\D?(\d\d)(?:\D?(\d\d)\D?(\d\d)\D?(\d\d))?(?:\.\d+)?Z?", text.strip())
     if digits is None:
         return None
     try:

@@ -92,9 +92,7 @@ class Scene:
             found = self._located[slot, bands] = (source, tuple(positions))
         return found
 
-    def overview(
-        self, longest: int = 1024, *, slot: str = IMAGE, bands: Sequence[str] | None = None
-    ) -> Pixels:
+    def overview(self, longest: int = 1024, *, slot: str = IMAGE, bands: Sequence[str] | None = None) -> Pixels:
         """Return the whole slot with its longer side at most `longest` pixels, read through overviews where
         it has them.
 
@@ -167,7 +165,7 @@ def open_scene(
     """Open imagery as a `Scene`: `open_scene("scene.tif")` or `open_scene(before="2009.tif",
     after="2020.tif")`.
 
-    Each slot takes what `open_source` takes, or a source that is open already. The slot `series` takes a
+    Each slot takes what `open_source` takes, or a source that is open already (and keeps its names). The slot `series` takes a
     list, one item a date, and becomes the slots `series_1`, `series_2`, ... `bands` and `unit` hold for every
     slot, or are mappings from slot to its own.
 
@@ -185,9 +183,7 @@ def open_scene(
     opened: dict[str, Source] = {}
     try:
         for slot, where in given.items():
-            opened[slot] = open_source(
-                where, bands=_of_slot(bands, slot, given), unit=_of_slot(unit, slot, given)
-            )
+            opened[slot] = open_source(where, bands=_of_slot(bands, slot, given), unit=_of_slot(unit, slot, given))
         return Scene(opened)
     except BaseException:
         for slot, source in opened.items():
@@ -198,9 +194,7 @@ def open_scene(
 
 def _of_slot(option: Any, slot: str, slots: Mapping[str, Any]) -> Any:
     """Take a slot's own option where the option is a mapping by slot (a mapping of roles to numbers is not)."""
-    by_slot = (
-        isinstance(option, Mapping) and bool(option) and all(key in slots or key == SERIES for key in option)
-    )
+    by_slot = isinstance(option, Mapping) and bool(option) and all(key in slots or key == SERIES for key in option)
     if not by_slot:
         return option
     return option.get(slot, option.get(SERIES) if slot.startswith(f"{SERIES}_") else None)

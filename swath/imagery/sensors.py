@@ -47,7 +47,7 @@ def without_scale(known: Sensor) -> Sensor:
     return replace(known, bands=bands)
 
 
-# --- Sentinel-1 ------------------------------------------------------------------------------------------------------
+# --- Sentinel-1 ------------------------------------------------------------
 
 
 def _sentinel_1(name: str, title: str, unit: Unit) -> Sensor:
@@ -75,7 +75,7 @@ def _sentinel_1(name: str, title: str, unit: Unit) -> Sensor:
 SENTINEL_1 = _sentinel_1("sentinel-1", "Sentinel-1 C-SAR backscatter, linear power", Unit.LINEAR_POWER)
 SENTINEL_1_DECIBEL = _sentinel_1("sentinel-1-db", "Sentinel-1 C-SAR backscatter, decibel", Unit.DECIBEL)
 
-# --- Sentinel-2 ------------------------------------------------------------------------------------------------------
+# --- Sentinel-2 ------------------------------------------------------------
 
 _SENTINEL_2_BANDS = tuple(
     Band(name=name, role=role, wavelength=wavelength, bandwidth=bandwidth, gsd=gsd)
@@ -137,7 +137,7 @@ SENTINEL_2_L2A = sentinel_2("L2A")
 SENTINEL_2_L1C_BASELINE_4 = sentinel_2("L1C", baseline="04.00")
 SENTINEL_2_L2A_BASELINE_4 = sentinel_2("L2A", baseline="04.00")
 
-# --- Landsat ---------------------------------------------------------------------------------------------------------
+# --- Landsat ---------------------------------------------------------------
 
 _TM = (
     _edges("B1", "blue", 450, 520, 30.0),
@@ -225,9 +225,7 @@ def landsat_level_1(number: int, metadata: Mapping[str, str]) -> Sensor:
     4e-05
     """
     if number not in _LANDSAT_BANDS:
-        raise ConfigurationError(
-            f"Landsat {number} is not among those known: {', '.join(map(str, _LANDSAT_BANDS))}."
-        )
+        raise ConfigurationError(f"Landsat {number} is not among those known: {', '.join(map(str, _LANDSAT_BANDS))}.")
     sun = math.sin(math.radians(float(metadata.get("SUN_ELEVATION", "nan"))))
     if sun <= 0:
         raise ConfigurationError(
@@ -237,9 +235,7 @@ def landsat_level_1(number: int, metadata: Mapping[str, str]) -> Sensor:
     bands = []
     for band in _LANDSAT_BANDS[number]:
         thermal = band.role.startswith("thermal")
-        kind, divisor, unit = (
-            ("RADIANCE", 1.0, Unit.RADIANCE) if thermal else ("REFLECTANCE", sun, Unit.REFLECTANCE)
-        )
+        kind, divisor, unit = ("RADIANCE", 1.0, Unit.RADIANCE) if thermal else ("REFLECTANCE", sun, Unit.REFLECTANCE)
         scale = float(metadata.get(f"{kind}_MULT_BAND_{band.name[1:]}", "nan")) / divisor
         offset = float(metadata.get(f"{kind}_ADD_BAND_{band.name[1:]}", "nan")) / divisor
         known = math.isfinite(scale) and math.isfinite(offset)
@@ -254,7 +250,7 @@ def landsat_level_1(number: int, metadata: Mapping[str, str]) -> Sensor:
     )
 
 
-# --- MODIS, aerial photography, very high resolution --------------------------------------------------------------------
+# --- MODIS, aerial photography, very high resolution -----------------------
 
 MODIS = Sensor(
     name="modis",
@@ -452,7 +448,5 @@ def _band_from_table(table: Mapping[str, Any], nodata: float | None, path: Path)
             if fields.get(key) is not None:
                 fields[key] = float(fields[key])
     except ValueError as error:
-        raise ConfigurationError(
-            f"the band '{table['name']}' of '{path}' has a bad value: {error}."
-        ) from error
+        raise ConfigurationError(f"the band '{table['name']}' of '{path}' has a bad value: {error}.") from error
     return Band(**fields)

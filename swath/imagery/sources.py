@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from swath.errors import BandMismatch, GridMismatch, ImageryNotFound
+from swath.errors import BandMismatch, GridMismatch, ImageryNotFound, ImageryUnreadable
 from swath.imagery.alignment import align
 from swath.imagery.bands import Unit
 from swath.imagery.grid import Grid
@@ -57,24 +57,32 @@ def open_source(
         return _stack(parts, "+".join(str(path) for path in where.values()))
     if isinstance(where, Sequence):
         return _open_files(where, "+".join(str(path) for path in where), bands, unit)
+    if not isinstance(where, Source):
+        raise _not_imagery(where)
     return where
+
+
+def _not_imagery(where: object) -> ImageryUnreadable:
+    return ImageryUnreadable(
+        f"a {type(where).__name__} is no imagery; give a file name, an address, an array (bands, height, width) or a "
+        "list of file names."
+    )
 
 
 def _open_files(paths: Sequence[str | Path], name: str, bands: BandsSpec | None, unit: Unit | None) -> Source:
     """Open files side by side; `bands` names them as if their bands stood in one file, in this order."""
     if not paths:
         raise ImageryNotFound("the list of band files is empty; name at least one file.")
+    for path in paths:
+        if not isinstance(path, str | Path):
+            raise _not_imagery(path)
     parts = [FileSource(str(path), unit=unit) for path in paths]
     if bands is not None:
         stored = [band for part in parts for band in part.stored if band.colour != "alpha"]
         renumbered = [replace(band, number=number) for number, band in enumerate(stored, start=1)]
         named = name_bands(renumbered, where=f"the list of {len(parts)} files", bands=bands, unit=unit)
         places = [(part, own) for part in parts for own in range(len(part.bands))]
-        parts = [
-            part.only([own]).with_bands([item.band])
-            for item in named
-            for part, own in [places[item.number - 1]]
-        ]
+        parts = [part.only([own]).with_bands([item.band]) for item in named for part, own in [places[item.number - 1]]]
     return _stack(parts, name)
 
 
@@ -82,9 +90,7 @@ def _named_part(role: str, path: str | Path, unit: Unit | None) -> FileSource:
     """Open the single-band file of a role; what its name tells of the product stays."""
     part = FileSource(str(path), unit=unit)
     if len(part.bands) != 1:
-        raise BandMismatch(
-            f"'{path}' was named '{role}' but has {len(part.bands)} bands; give single-band files."
-        )
+        raise BandMismatch(f"'{path}' was named '{role}' but has {len(part.bands)} bands; give single-band files.")
     band = part.bands[0]
     known = role.lower() in (band.role.lower(), band.name.lower())
     return part if known else part.with_bands([replace(band, name=role, role=role)])

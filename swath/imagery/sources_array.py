@@ -17,7 +17,15 @@ from swath.imagery.bands import Unit
 from swath.imagery.grid import PIXELS, Grid
 from swath.imagery.naming import BandsSpec, StoredBand, name_bands
 from swath.imagery.pixels import Pixels
-from swath.imagery.sources_base import ReadPlan, common_unit, missing_pixels, output_grid, plan_read, validity
+from swath.imagery.sources_base import (
+    BandedSource,
+    ReadPlan,
+    common_unit,
+    missing_pixels,
+    output_grid,
+    plan_read,
+    validity,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,6 +43,11 @@ class ArraySource(BandedSource):
     A masked array's mask marks missing pixels. Raises `ImageryUnreadable` for an array without pixels,
     `ShapeError` for other dimensions or channels last, `GridMismatch` for a grid of another size,
     `BandMismatch` where `bands` do not fit.
+
+    >>> source = ArraySource(np.arange(6, dtype=np.uint8).reshape(1, 2, 3), bands="red")
+    >>> pixels = source.read(Window(0, 2, 1, 2), [0])
+    >>> pixels.values.tolist(), pixels.valid.tolist()
+    ([[[2, 0]]], [[True, False]])
     """
 
     def __init__(
@@ -52,15 +65,14 @@ class ArraySource(BandedSource):
         self.name = name
         self.grid = grid or Grid(crs=None, transform=PIXELS, size=size)
         if self.grid.size != size:
-            raise GridMismatch(
-                f"the array has {size} and its grid {self.grid.size}; give the grid of this array."
-            )
+            raise GridMismatch(f"the array has {size} and its grid {self.grid.size}; give the grid of this array.")
         stored = [StoredBand(number=number, dtype=values.dtype.name) for number in range(1, len(values) + 1)]
         named = name_bands(stored, where="the array", bands=bands, unit=unit)
         self.bands = tuple(item.band for item in named)
         self._positions = [item.number - 1 for item in named]
-        masked: NDArray[np.bool_] = np.logical_or.reduce(np.ma.getmaskarray(values), axis=0)
-        self._masked = masked if masked.any() else None
+        self._masked: NDArray[np.bool_] | None = None
+        if isinstance(values, np.ma.MaskedArray) and values.mask is not np.ma.nomask:
+            self._masked = np.logical_or.reduce(np.ma.getmaskarray(values), axis=0)
         self._values: NDArray[Any] = np.ma.getdata(values)
         self.dtype = self._values.dtype
         self.block = Size(min(_BLOCK, size.height), min(_BLOCK, size.width))
@@ -126,13 +138,9 @@ class ArraySource(BandedSource):
 def _bands_first(array: NDArray[Any]) -> NDArray[Any]:
     values = array[None] if array.ndim == 2 else array
     if values.ndim != 3:
-        raise ShapeError(
-            f"an array of imagery is (bands, height, width) or (height, width); found {array.shape}."
-        )
+        raise ShapeError(f"an array of imagery is (bands, height, width) or (height, width); found {array.shape}.")
     if values.size == 0:
-        raise ImageryUnreadable(
-            f"the array has the shape {array.shape}, so not a single pixel; give one that has."
-        )
+        raise ImageryUnreadable(f"the array has the shape {array.shape}, so not a single pixel; give one that has.")
     if values.dtype.kind not in "buifc":
         raise ImageryUnreadable(f"the array holds {values.dtype} values; give whole or decimal numbers.")
     if values.shape[2] in _CHANNELS_LAST and values.shape[0] > 8 * values.shape[2] and values.shape[1] > 8:

@@ -159,12 +159,8 @@ def plan_read(window: Window, scene: Size, size: Size | None) -> ReadPlan:
             target=Window(inside.row - window.row, inside.column - window.column, inside.height, inside.width),
             size=size,
         )
-    row, height, target_row, target_height = _resampled_side(
-        window.row, window.height, scene.height, size.height
-    )
-    column, width, target_column, target_width = _resampled_side(
-        window.column, window.width, scene.width, size.width
-    )
+    row, height, target_row, target_height = _resampled_side(window.row, window.height, scene.height, size.height)
+    column, width, target_column, target_width = _resampled_side(window.column, window.width, scene.width, size.width)
     return ReadPlan(
         row=row,
         column=column,

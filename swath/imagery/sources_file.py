@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from weakref import WeakSet
 
 import numpy as np
 import rasterio
@@ -31,7 +32,15 @@ from swath.imagery.naming import BandsSpec, StoredBand, name_bands, offers_near_
 from swath.imagery.pixels import Pixels
 from swath.imagery.products import acquired_from_name, band_file, parse_date, product_of
 from swath.imagery.sensors import NAIP
-from swath.imagery.sources_base import BandedSource, ReadPlan, Selection, missing_pixels, output_grid, plan_read, validity
+from swath.imagery.sources_base import (
+    BandedSource,
+    ReadPlan,
+    Selection,
+    missing_pixels,
+    output_grid,
+    plan_read,
+    validity,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,8 +49,7 @@ if TYPE_CHECKING:
 
 CACHE_MEGABYTES = 64
 _HTTP_OPTIONS = (
-    "max_retry=3&retry_delay=0.5&connecttimeout=10&low_speed_time=30&low_speed_limit=1000"
-    "&list_dir=no&empty_dir=yes"
+    "max_retry=3&retry_delay=0.5&connecttimeout=10&low_speed_time=30&low_speed_limit=1000&list_dir=no&empty_dir=yes"
 )
 _DATE_TAGS = (
     "ACQUISITIONDATETIME",
@@ -62,6 +70,14 @@ class FileSource(BandedSource):
 
     Raises `ImageryNotFound` for a missing file, `ImageryUnreadable` for one that is not imagery or is cut
     short (at opening, or at the first read that meets the hole), `BandMismatch` where `bands` do not fit.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "grey.tif"
+    >>> profile = dict(driver="GTiff", width=2, height=1, count=1, dtype="uint8", crs="EPSG:32633")
+    >>> with rasterio.open(path, "w", **profile, transform=rasterio.Affine(10, 0, 0, 0, -10, 0)) as dataset:
+    ...     dataset.write(np.array([[[3, 4]]], np.uint8))
+    >>> FileSource(str(path), bands="red").read(Window(0, 0, 1, 3), [0]).values.tolist()
+    [[[3, 4, 0]]]
     """
 
     def __init__(self, where: str, *, bands: BandsSpec | None = None, unit: Unit | None = None) -> None:
@@ -205,9 +221,7 @@ class FileSource(BandedSource):
             return _hash_of_file(path)
         digest = hashlib.sha256(repr((self.grid, self.stored)).encode())
         size = self.grid.size
-        steps = [
-            sorted({0, length // 2, max(length - _SAMPLE_PIXELS, 0)}) for length in (size.height, size.width)
-        ]
+        steps = [sorted({0, length // 2, max(length - _SAMPLE_PIXELS, 0)}) for length in (size.height, size.width)]
         for row, column in itertools.product(*steps):
             window = Window(row, column, _SAMPLE_PIXELS, _SAMPLE_PIXELS)
             digest.update(self.read(window, range(len(self.bands))).values.tobytes())
@@ -233,14 +247,21 @@ class _Opened:
 
 
 class Handles:
-    """One dataset handle for each thread that asks, closed together."""
+    """One dataset handle for each thread that asks, closed together.
+
+    >>> import io
+    >>> handles = Handles(io.BytesIO, "bytes")
+    >>> handles.get() is handles.get()
+    True
+    """
 
     def __init__(self, opener: Callable[[], Any], name: str) -> None:
         self._opener = opener
         self._name = name
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._opened: list[Any] = []
+        # Weak, so that the handle of a thread that has ended is closed with it.
+        self._opened: WeakSet[Any] = WeakSet()
         self._closed = False
 
     def get(self) -> Any:
@@ -252,14 +273,14 @@ class Handles:
             opened = _Opened(dataset=self._opener(), process=os.getpid())
             self._local.opened = opened
             with self._lock:
-                self._opened.append(opened.dataset)
+                self._opened.add(opened.dataset)
         return opened.dataset
 
     def close(self) -> None:
         """Close every handle."""
         with self._lock:
             self._closed = True
-            datasets, self._opened = self._opened, []
+            datasets = list(self._opened)
         for dataset in datasets:
             dataset.close()
 
@@ -291,9 +312,7 @@ def open_dataset(where: str) -> Any:
         raise _open_error(where, error) from error
     if dataset.count == 0:
         parts = ", ".join(dataset.subdatasets[:3]) or "none"
-        raise ImageryUnreadable(
-            f"'{where}' is a container without bands of its own; open one of its parts: {parts}."
-        )
+        raise ImageryUnreadable(f"'{where}' is a container without bands of its own; open one of its parts: {parts}.")
     # libpng fills what is cut off with whatever lies in memory and reports success.
     if dataset.driver == "PNG" and Path(where).is_file() and _PNG_END not in _tail(Path(where)):
         raise ImageryUnreadable(f"'{where}' is a PNG file that is cut short; fetch it again.")
@@ -310,12 +329,8 @@ def _open_error(where: str, error: RasterioError) -> ImageryNotFound | ImageryUn
     message = str(error).rstrip(".")
     if where.startswith(("http://", "https://")):
         if "404" in message or "410" in message:
-            return ImageryNotFound(
-                f"'{where}' is not there (the server answers: {message}); check the address."
-            )
-        return ImageryUnreadable(
-            f"'{where}' could not be read ({message}); check the address and the connection."
-        )
+            return ImageryNotFound(f"'{where}' is not there (the server answers: {message}); check the address.")
+        return ImageryUnreadable(f"'{where}' could not be read ({message}); check the address and the connection.")
     if where.startswith("/vsi"):
         return ImageryUnreadable(f"'{where}' could not be read ({message}); check the path.")
     path = Path(where)
@@ -334,14 +349,8 @@ def grid_of(dataset: Any, where: str) -> Grid:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         transform = dataset.transform
     if dataset.crs is None:
-        why = (
-            "only ground control points, so warp it first"
-            if dataset.gcps[0]
-            else "no coordinate reference system"
-        )
-        warnings.warn(
-            f"'{where}' has {why}; results will be in its own coordinates.", SwathWarning, stacklevel=4
-        )
+        why = "only ground control points, so warp it first" if dataset.gcps[0] else "no coordinate reference system"
+        warnings.warn(f"'{where}' has {why}; results will be in its own coordinates.", SwathWarning, stacklevel=4)
     return Grid(
         crs=crs_text(dataset.crs),
         transform=Affine(*tuple(transform)[:6]),

@@ -174,11 +174,9 @@ class Stretch:
         return _in_unit(pixels, eight_bit, Unit.EIGHT_BIT)
 
     def invert(self, pixels: Pixels) -> Pixels:
-        """Return 8-bit pixels in the stretch's unit (what was clipped stays clipped); raise `UnitMismatch` otherwise."""
+        """Return 8-bit pixels in the stretch's unit, clipped as they are; raise `UnitMismatch` for other pixels."""
         if pixels.unit != Unit.EIGHT_BIT:
-            raise UnitMismatch(
-                f"only 8-bit values can be stretched back; the imagery is in {pixels.unit.value}."
-            )
+            raise UnitMismatch(f"only 8-bit values can be stretched back; the imagery is in {pixels.unit.value}.")
         low, span = self._limits(pixels)
         values = np.multiply(pixels.values, span / np.float32(255.0), dtype=np.float32)
         values += low

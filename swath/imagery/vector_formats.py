@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import sqlite3
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, ClassVar, Protocol
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -255,6 +257,18 @@ class GeoPackageSink(OgrSink):
     driver: ClassVar[str] = "GPKG"
     suffix: ClassVar[str] = ".gpkg"
 
+    def _check_complete(self, made: Path) -> None:
+        name = self._layout.name.replace('"', '""')
+        place = f"file:{quote(str(made.absolute()))}?mode=ro&immutable=1"
+        try:
+            with contextlib.closing(sqlite3.connect(place, uri=True)) as base:
+                for table in (name, f"rtree_{name}_{_OGR_GEOMETRY}_rowid"):
+                    (rows,) = base.execute(f'SELECT COUNT(*) FROM "{table}"').fetchone()
+                    if rows != self._count:
+                        raise OSError(errno.EIO, _CUT_SHORT)
+        except sqlite3.Error as error:
+            raise OSError(errno.EIO, _CUT_SHORT) from error
+
 
 class FlatGeobufSink(OgrSink):
     """FlatGeobuf, a stream format with a packed spatial index."""
@@ -264,7 +278,7 @@ class FlatGeobufSink(OgrSink):
 
     def _check_complete(self, made: Path) -> None:
         if made.stat().st_size < _flatgeobuf_length(made, self._count):
-            raise OSError(errno.EIO, "the disk did not take all of the file")
+            raise OSError(errno.EIO, _CUT_SHORT)
 
 
 SINKS: Mapping[str, type[VectorSink]] = {
@@ -277,6 +291,7 @@ SINKS: Mapping[str, type[VectorSink]] = {
 """The sink of each file suffix."""
 
 _OGR_GEOMETRY = "geom"
+_CUT_SHORT = "the disk did not take all of the file"
 _FLATGEOBUF_NODE_ITEMS = 16
 _BBOX_NAMES = tuple((name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax"))
 _BBOX = tuple(pa.field(name, kind) for name, kind in _BBOX_NAMES)
@@ -317,11 +332,10 @@ def _flatgeobuf_length(path: Path, count: int) -> int:
     last and end with the features' offsets, and the features behind their lengths (FlatGeobuf specification,
     version 3).
     """
-    nodes, level = 0, count
-    while level > 1:
-        nodes += level
+    nodes = level = count
+    while level > 1 or nodes == 1:
         level = -(-level // _FLATGEOBUF_NODE_ITEMS)
-    nodes += min(count, 1)
+        nodes += level
     with path.open("rb") as stream:
         stream.seek(8)
         start = 12 + int.from_bytes(stream.read(4), "little") + 40 * nodes

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from swath.models.base import Model
     from swath.models.inputs import InputSpec
 
-_CPU_BUDGET = 256 * 2**20
+_CPU_BUDGET = 48 * 2**20
 _LARGEST_BATCH = 16
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from swath.geometry.windows import PlannedWindow, Size, Window, WindowPlan
+    from swath.geometry.windows import PlannedWindow, Window, WindowPlan
     from swath.imagery.pixels import Pixels
     from swath.imagery.scene import Scene
     from swath.models.base import Model
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 class ReadWindow:
     """One window as the model takes it: a normalised tensor (C, H, W) a slot and which pixels are known.
 
-    `valid` (H, W) is the whole read window, False outside the scene; None when all of it is known. `tensors` is None
-    where no slot has a single valid pixel: there is nothing to predict.
+    `valid` (H, W) is the whole read window, False outside the scene; None when all of it is known. `tensors` is empty
+    where no slot has a single valid pixel (there is nothing to predict), and once they have gone into a batch.
     """
 
     planned: PlannedWindow
-    tensors: Mapping[str, Tensor] | None
+    tensors: Mapping[str, Tensor]
     valid: NDArray[np.bool_] | None
 
 
@@ -48,6 +48,10 @@ class ReadBatch:
     windows: tuple[ReadWindow, ...]
     batch: Batch | None
     ends_row: bool
+
+    def sees(self, position: int) -> bool:
+        """Whether the window at this position is in the batch."""
+        return self.batch is not None and str(self.windows[position].planned.index) in self.batch.keys
 
 
 def read_batches(
@@ -100,7 +104,7 @@ def read_window(scene: Scene, model: Model, planned: PlannedWindow) -> ReadWindo
             known = pixels.valid if known is None else known & pixels.valid
         tensors[slot] = spec.normalise(mirrored(pixels, inside, planned.read))
     valid = _known(known, inside, planned.read)
-    return ReadWindow(planned=planned, tensors=tensors if seen else None, valid=valid)
+    return ReadWindow(planned=planned, tensors=tensors if seen else {}, valid=valid)
 
 
 def mirrored(pixels: Pixels, inside: Window, wanted: Window) -> Pixels:
@@ -127,22 +131,28 @@ def _known(known: NDArray[np.bool_] | None, inside: Window, wanted: Window) -> N
 
 
 def _assemble(windows: list[ReadWindow], ends_row: bool) -> ReadBatch:
-    usable = [window for window in windows if window.tensors is not None]
-    return ReadBatch(windows=tuple(windows), batch=_stack(usable) if usable else None, ends_row=ends_row)
+    usable = [window for window in windows if window.tensors]
+    batch = _stack(usable) if usable else None
+    # The stacked tensors are copies; those of the single windows would only take room.
+    spent = tuple(replace(window, tensors={}) for window in windows)
+    return ReadBatch(windows=spent, batch=batch, ends_row=ends_row)
 
 
 def _stack(windows: list[ReadWindow]) -> Batch:
-    slots = list(windows[0].tensors or {})
-    images = {slot: torch.stack([(w.tensors or {})[slot] for w in windows]) for slot in slots}
+    slots = list(windows[0].tensors)
+    images = {slot: _joined([window.tensors[slot] for window in windows]) for slot in slots}
     if all(window.valid is None for window in windows):
         mask = None
     else:
-        size: Size = windows[0].planned.read.size
+        size = windows[0].planned.read.size
         everything = np.ones((size.height, size.width), bool)
         mask = torch.from_numpy(np.stack([everything if w.valid is None else w.valid for w in windows]))
     return Batch(
         images=images,
         valid=dict.fromkeys(slots, mask),
-        targets=None,
         keys=tuple(str(window.planned.index) for window in windows),
     )
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)

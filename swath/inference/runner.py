@@ -20,6 +20,7 @@ from swath import __version__
 from swath.errors import NothingToSee, OutputExists, OutputFailed, SwathError
 from swath.geometry.windows import Window
 from swath.imagery.stac import ModelProvenance, SceneProvenance, result_item, write_item
+from swath.inference.allocator import fix_mapping_threshold
 from swath.inference.manifest import Manifest
 from swath.inference.options import RunOptions, batch_for, plan_for
 from swath.inference.reading import ReadBatch, read_batches
@@ -152,6 +153,7 @@ class _Job:
     @classmethod
     def prepare(cls, stored: StoredModel, scene: Scene, options: RunOptions) -> _Job:
         """Place the model, check that the scene has what it takes, and plan."""
+        fix_mapping_threshold()
         model = stored.model.to(options.torch_device()).eval()
         for slot, spec in model.inputs.items():
             spec.in_unit(scene.read(Window(0, 0, 1, 1), slot=slot, bands=spec.bands))
@@ -212,8 +214,8 @@ class _Job:
     def _stitch(self, piece: ReadBatch, store: Store) -> bool:
         """Hand a batch's results to the store; tell whether any of it had something to see."""
         found = iter(() if piece.batch is None else _predict(self.stored.model, piece.batch))
-        for window in piece.windows:
-            if window.tensors is None:
+        for position, window in enumerate(piece.windows):
+            if not piece.sees(position):
                 nothing = np.zeros((window.planned.read.height, window.planned.read.width), bool)
                 store.push(window.planned, self.blank, nothing)
             else:
@@ -247,8 +249,8 @@ def _write(job: _Job, store: Store, target: Path, overwrite: bool) -> Path:
         inputs=scene_provenance(scene, stored.model),
         options={"window": job.plan.read_size.height, "overlap": 2 * job.plan.halo},
     )
-    path = target.with_suffix(".stac.json")
-    write_item(path, item)
+    path = target.with_name(f"{target.name}.stac.json")
+    write_item(path, item, overwrite=True)
     return path
 
 

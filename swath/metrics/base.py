@@ -74,9 +74,7 @@ class Metric(ABC):
     def total(self) -> Tally:
         """The running total; raise `DataError` when nothing was added yet."""
         if self.running.tally is None:
-            raise DataError(
-                f"The {type(self).__name__} has seen no image yet; update it before asking for figures."
-            )
+            raise DataError(f"The {type(self).__name__} has seen no image yet; update it before asking for figures.")
         return self.running.tally
 
     def compute(self) -> dict[str, float]:

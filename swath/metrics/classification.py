@@ -47,9 +47,7 @@ class ClassificationMetric(Metric):
         """Count one image; raise `AnnotationError` unless both are exclusive `Label`s, the truth one-hot."""
         said, true = expect_kind(prediction, Label, "prediction"), expect_kind(truth, Label, "truth")
         if not said.exclusive or not true.exclusive or true.scores.max() < 1:
-            raise AnnotationError(
-                "This metric compares labels of exclusive classes, and each truth must be one class."
-            )
+            raise AnnotationError("This metric compares labels of exclusive classes, and each truth must be one class.")
         best, place = int(said.scores.argmax()), int(true.scores.argmax())
         row = true_positions(true.classes, self.classes)[[place]]
         columns = class_positions(said.classes, self.classes)
@@ -78,9 +76,7 @@ class ClassificationMetric(Metric):
             "macro recall": float(matrix.recall().mean()),
             "macro F1": float(f1.mean()),
             "Cohen's kappa": matrix.kappa(),
-            "expected calibration error": Reliability(
-                seen, right, total.sums[:-1]
-            ).expected_calibration_error(),
+            "expected calibration error": Reliability(seen, right, total.sums[:-1]).expected_calibration_error(),
             "Brier score": share(total.sums[-1], float(seen.sum())),
             **{f"F1 (class {name})": float(value) for name, value in zip(self.classes, f1, strict=True)},
         }

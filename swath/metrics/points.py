@@ -138,9 +138,7 @@ class PointMetric(Metric):
         pairs, distances = [], []
         for radius in self.radii:
             by_class = [
-                match_points(
-                    said.points[label_said == label], true.points[true.labels == label], radius / scale
-                )
+                match_points(said.points[label_said == label], true.points[true.labels == label], radius / scale)
                 for label in range(len(true.classes))
             ]
             pairs.append(sum(len(matches.distance) for matches in by_class))

@@ -47,9 +47,7 @@ class RelaxedMatch:
     def counts(self, said: NDArray[np.bool_], true: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return for two masks (H, W): predicted, predicted near true, true, true near predicted."""
         near_true, near_said = self._near(true), self._near(said)
-        return np.array(
-            [said.sum(), (said & near_true).sum(), true.sum(), (true & near_said).sum()], dtype=np.int64
-        )
+        return np.array([said.sum(), (said & near_true).sum(), true.sum(), (true & near_said).sum()], dtype=np.int64)
 
     def figures(self, counts: NDArray[np.int64]) -> dict[str, float]:
         """Return relaxed precision, recall and F1 from the four counts."""
@@ -93,8 +91,7 @@ class SegmentationMetric(Metric):
     def __post_init__(self) -> None:
         if self.relaxed is not None and self.relaxed.class_name not in self.classes:
             raise ConfigurationError(
-                f"The relaxed class '{self.relaxed.class_name}' is none of the classes "
-                f"{', '.join(self.classes)}."
+                f"The relaxed class '{self.relaxed.class_name}' is none of the classes {', '.join(self.classes)}."
             )
 
     def tally(self, prediction: Annotation, truth: Annotation) -> Tally:
@@ -132,8 +129,7 @@ class SegmentationMetric(Metric):
         }
         present = matrix.present
         means = {
-            kind: float(values[present].mean()) if present.any() else math.nan
-            for kind, values in by_class.items()
+            kind: float(values[present].mean()) if present.any() else math.nan for kind, values in by_class.items()
         }
         figures = {
             "overall accuracy": matrix.accuracy(),

@@ -136,8 +136,8 @@ class Model(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
+        """Where the weights are; the CPU for a network without any."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
     def parameter_count(self) -> int:
         """How many trainable numbers the network has (works on the meta device)."""

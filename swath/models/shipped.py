@@ -74,7 +74,7 @@ def trees_recipe() -> Recipe:
         precision="bfloat16",
         transforms=(RandomFlip(), RandomRotate90(), ColourJitter(brightness=0.2, contrast=0.2)),
         validate_every=5,
-        watch="F1 (6 m)",
+        watch="",
         workers=1,
     )
 
@@ -125,7 +125,7 @@ def landuse() -> RSMamba:
 def landuse_recipe() -> Recipe:
     """Return the training of `landuse`: AdamW at 1.5e-3 on a cosine, all eight orientations, averaged weights."""
     return Recipe(
-        epochs=60,
+        epochs=40,
         batch_size=32,
         learning_rate=1.5e-3,
         weight_decay=0.05,

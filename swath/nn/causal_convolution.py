@@ -18,11 +18,15 @@ from torch.autograd.function import once_differentiable
 from swath.errors import ShapeError
 from swath.geometry._compile import compiled
 from swath.nn.kernels import (
+    AHEAD,
     LANES,
+    Array,
+    Lanes,
     flat,
     load,
     multiply,
     multiply_add,
+    prefetch,
     runs_kernels,
     share_out,
     sigmoid,
@@ -30,7 +34,6 @@ from swath.nn.kernels import (
     store,
 )
 
-_Array = np.ndarray[Any, Any]
 # Sixteen-channel groups a task takes through time together: 8 of them are a contiguous half kilobyte per token.
 _GROUPS = 8
 
@@ -45,19 +48,19 @@ class _Shape(NamedTuple):
 
 
 class _Layer(NamedTuple):
-    x: _Array
-    weight: _Array
-    bias: _Array
+    x: Array
+    weight: Array
+    bias: Array
 
 
 class _Gradients(NamedTuple):
-    x: _Array
-    weight: _Array
-    bias: _Array
+    x: Array
+    weight: Array
+    bias: Array
 
 
 @compiled
-def _preactivation(layer: _Layer, shape: _Shape, sequence: int, t: int, channel: int) -> Any:
+def _preactivation(layer: _Layer, shape: _Shape, sequence: int, t: int, channel: int) -> Lanes:
     total = load(layer.bias, channel)
     for tap in range(max(shape.taps - 1 - t, 0), shape.taps):
         source = (sequence * shape.length + t - shape.taps + 1 + tap) * shape.stride + channel
@@ -66,57 +69,64 @@ def _preactivation(layer: _Layer, shape: _Shape, sequence: int, t: int, channel:
 
 
 @compiled
-def _convolve(start: int, stop: int, layer: _Layer, y: _Array, shape: _Shape) -> None:
+def _convolve(start: int, stop: int, layer: _Layer, y: Array, shape: _Shape) -> None:
     step = _GROUPS * LANES
     blocks = (shape.width + step - 1) // step
     for task in range(start, stop):
         sequence, first = task // blocks, task % blocks * step
         for t in range(shape.length):
             for channel in range(first, min(first + step, shape.width), LANES):
+                token = sequence * shape.length + t
+                prefetch(layer.x, (token + AHEAD) * shape.stride + channel)
+                prefetch(y, (token + AHEAD) * shape.width + channel)
                 value = _preactivation(layer, shape, sequence, t, channel)
-                store(y, (sequence * shape.length + t) * shape.width + channel, multiply(value, sigmoid(value)))
+                store(y, token * shape.width + channel, multiply(value, sigmoid(value)))
 
 
 @compiled
-def _step_back(
-    layer: _Layer, g_y: _Array, gradients: _Gradients, recent: _Array, shape: _Shape, sequence: int, t: int, channel: int
-) -> None:
-    """Take one token's 16 channels back; `recent` holds the gradients before SiLU of the last taps, by t % taps."""
+def _slope(layer: _Layer, shape: _Shape, sequence: int, t: int, channel: int) -> Lanes:
+    """SiLU' = s + x s (1 - s), with x before SiLU and s = sigmoid(x)."""
     value = _preactivation(layer, shape, sequence, t, channel)
     gate = sigmoid(value)
-    # SiLU' = s + x s (1 - s)
     silu = multiply(value, gate)
-    slope = multiply_add(multiply(silu, splat(np.float32(-1))), gate, multiply_add(silu, splat(np.float32(1)), gate))
-    g_value = multiply(load(g_y, (sequence * shape.length + t) * shape.width + channel), slope)
-    store(recent, (t % shape.taps) * shape.width + channel, g_value)
-    place = sequence * shape.width + channel
-    store(gradients.bias, place, multiply_add(g_value, splat(np.float32(1)), load(gradients.bias, place)))
-    g_x = splat(np.float32(0))
-    for tap in range(shape.taps):
-        back = t - shape.taps + 1 + tap
-        if back >= 0:
-            place = (sequence * shape.taps + tap) * shape.width + channel
-            x = load(layer.x, (sequence * shape.length + back) * shape.stride + channel)
-            store(gradients.weight, place, multiply_add(g_value, x, load(gradients.weight, place)))
-        ahead = t + shape.taps - 1 - tap
-        if ahead < shape.length:
-            weight = load(layer.weight, tap * shape.width + channel)
-            g_x = multiply_add(load(recent, (ahead % shape.taps) * shape.width + channel), weight, g_x)
-    store(gradients.x, (sequence * shape.length + t) * shape.width + channel, g_x)
+    return multiply_add(multiply(silu, splat(np.float32(-1))), gate, multiply_add(silu, splat(np.float32(1)), gate))
 
 
 @compiled
-def _convolve_back(
-    start: int, stop: int, layer: _Layer, g_y: _Array, gradients: _Gradients, shape: _Shape
-) -> None:
+def _task_back(task: int, layer: _Layer, g_y: Array, gradients: _Gradients, recent: Array, shape: _Shape) -> None:
+    """Take one block back through time; `recent` holds the gradients before SiLU of the last taps, by t % taps."""
+    length, width, taps = shape.length, shape.width, shape.taps
     step = _GROUPS * LANES
-    blocks = (shape.width + step - 1) // step
+    blocks = (width + step - 1) // step
+    sequence, first = task // blocks, task % blocks * step
+    for t in range(length - 1, -1, -1):
+        token = sequence * length + t
+        for channel in range(first, min(first + step, width), LANES):
+            at = token * width + channel
+            prefetch(layer.x, (token - taps + 1 - AHEAD) * shape.stride + channel)
+            prefetch(g_y, at - AHEAD * width)
+            prefetch(gradients.x, at - AHEAD * width)
+            g_value = multiply(load(g_y, at), _slope(layer, shape, sequence, t, channel))
+            store(recent, (t % taps) * width + channel, g_value)
+            place = sequence * width + channel
+            store(gradients.bias, place, multiply_add(g_value, splat(np.float32(1)), load(gradients.bias, place)))
+            for tap in range(max(taps - 1 - t, 0), taps):
+                place = (sequence * taps + tap) * width + channel
+                x = load(layer.x, (token - taps + 1 + tap) * shape.stride + channel)
+                store(gradients.weight, place, multiply_add(g_value, x, load(gradients.weight, place)))
+            g_x = splat(np.float32(0))
+            for tap in range(max(taps - length + t, 0), taps):
+                weight = load(layer.weight, tap * width + channel)
+                later = load(recent, ((t + taps - 1 - tap) % taps) * width + channel)
+                g_x = multiply_add(later, weight, g_x)
+            store(gradients.x, at, g_x)
+
+
+@compiled
+def _convolve_back(start: int, stop: int, layer: _Layer, g_y: Array, gradients: _Gradients, shape: _Shape) -> None:
     recent = np.empty(shape.taps * shape.width, np.float32)
     for task in range(start, stop):
-        sequence, first = task // blocks, task % blocks * step
-        for t in range(shape.length - 1, -1, -1):
-            for channel in range(first, min(first + step, shape.width), LANES):
-                _step_back(layer, g_y, gradients, recent, shape, sequence, t, channel)
+        _task_back(task, layer, g_y, gradients, recent, shape)
 
 
 def _rows(x_BLE: Tensor) -> tuple[Tensor, int]:
@@ -138,7 +148,7 @@ class _CausalConvolution(Function):
         return y_BLE
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, g_BLE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x_BLE, weight_EK, bias_E = ctx.saved_tensors
         layer, shape = _CausalConvolution._layer(x_BLE, weight_EK, bias_E)
@@ -153,7 +163,8 @@ class _CausalConvolution(Function):
     def _layer(x_BLE: Tensor, weight_EK: Tensor, bias_E: Tensor) -> tuple[_Layer, _Shape]:
         rows, stride = _rows(x_BLE)
         layer = _Layer(flat(rows), flat(weight_EK.T.contiguous()), flat(bias_E.contiguous()))
-        return layer, _Shape(*x_BLE.shape, weight_EK.shape[1], stride)
+        batch, length, width = x_BLE.shape
+        return layer, _Shape(batch, length, width, weight_EK.shape[1], stride)
 
 
 def _tasks(shape: _Shape) -> int:
@@ -179,7 +190,7 @@ def causal_convolution(x_BLE: Tensor, weight_EK: Tensor, bias_E: Tensor) -> Tens
             f"but got {tuple(x_BLE.shape)}, {tuple(weight_EK.shape)} and {tuple(bias_E.shape)}."
         )
     if runs_kernels(x_BLE, weight_EK, bias_E) and x_BLE.shape[2] % LANES == 0:
-        convolved: Tensor = _CausalConvolution.apply(x_BLE, weight_EK, bias_E)
+        convolved: Tensor = _CausalConvolution.apply(x_BLE, weight_EK, bias_E)  # type: ignore[no-untyped-call]
         return convolved
     taps, width = weight_EK.shape[1], len(weight_EK)
     x_BEL = F.pad(x_BLE.transpose(1, 2), (taps - 1, 0))

@@ -1,23 +1,23 @@
 """Explicit 16-lane arithmetic and task sharing for the CPU kernels of this package.
 
 Numba compiles scalar loops and hopes that LLVM vectorises them; it does not when a loop calls `math.exp`, or when
-it cannot prove that arrays do not overlap. The functions here are numba intrinsics on a `float32 x 16` value (one
-AVX-512 register, two AVX registers, four NEON registers), so a kernel states its vector width itself.
-They work inside `numba.njit` code only, on flat C-contiguous float32 arrays.
+it cannot prove that arrays do not overlap. The operations here work on 16 float32 values at once (one AVX-512
+register, two AVX registers, four NEON registers), so a kernel states its vector width itself. Each is a plain
+numpy function that says what it means, and the machine code that compiled functions get in its place.
+Arrays are flat, C-contiguous and float32.
 
->>> import numpy as np
->>> from numba import njit
->>> @njit
-... def exponentials(values, results):
+>>> @compiled
+... def exponentials(values: Array, results: Array) -> None:
 ...     store(results, 0, exponential(load(values, 0)))
 >>> results = np.empty(16, np.float32)
->>> exponentials(np.linspace(-87, 0, 16, dtype=np.float32), results)
->>> bool(np.allclose(results, np.exp(np.linspace(-87, 0, 16)), rtol=2e-6, atol=0))
+>>> exponentials(np.linspace(-80, 0, 16, dtype=np.float32), results)
+>>> bool(np.allclose(results, np.exp(np.linspace(-80, 0, 16)), rtol=2e-5, atol=0))
 True
 """
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 from collections.abc import Callable
@@ -27,43 +27,59 @@ from typing import Any
 
 import numpy as np
 import torch
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.core.datamodel import models
-from numba.extending import intrinsic, register_model
+from numba.extending import lower_builtin, register_model, type_callable
+from numpy.typing import NDArray
 
+Array = NDArray[np.float32]
+Lanes = NDArray[np.float32]
 LANES = 16
+# A block's part of successive tokens lies far apart in memory, a pattern that the processor does not foresee;
+# kernels ask for the token this many steps ahead.
+AHEAD = 4
+
 _FLOAT = ir.FloatType()
 _INTEGER = ir.IntType(32)
 _FLOATS = ir.VectorType(_FLOAT, LANES)
 _INTEGERS = ir.VectorType(_INTEGER, LANES)
-_Generator = Callable[..., Any]
-_Typed = tuple[Any, _Generator]
 
 
-class LanesType(types.Type):  # type: ignore[misc]
-    """The numba type of a vector of 16 float32 values."""
-
+class _LanesType(types.Type):
     def __init__(self) -> None:
-        super().__init__(name="swath_float32x16")
+        super().__init__(name="swath_float32x16")  # type: ignore[no-untyped-call]
 
 
-lanes = LanesType()
-
-
-@register_model(LanesType)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+@register_model(_LanesType)
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _FLOATS)
+        super().__init__(manager, numba_type, _FLOATS)  # type: ignore[no-untyped-call]
 
 
-def _constant(value: float) -> ir.Constant:
+_LANES = _LanesType()
+
+
+def _machine_code(function: Callable[..., Any], result: Any, *operands: Any) -> Callable[[Any], Any]:
+    """Make compiled code that calls `function` with such operands use the decorated generator of LLVM code."""
+
+    def register(generate: Any) -> Any:
+        def typer(*_: Any) -> Any:
+            return result
+
+        typer.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        type_callable(function)(lambda _: typer)
+        return lower_builtin(function, *operands)(generate)
+
+    return register
+
+
+def _constant(value: float) -> Any:
     return ir.Constant(_FLOATS, [ir.Constant(_FLOAT, float(np.float32(value)))] * LANES)
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
+def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
 def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -72,75 +88,110 @@ def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(function, [a, b, c])
 
 
-@intrinsic
-def load(typing_context: Any, array: Any, index: Any) -> _Typed:
-    """Read 16 values of a flat array from `index` on."""
+def load(array: Array, index: int) -> Lanes:
+    """Read 16 values of an array from `index` on.
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], *arguments)
-        return builder.load(pointer, align=4, typ=_FLOATS)
-
-    return lanes(array, types.intp), generate
+    >>> load(np.arange(20, dtype=np.float32), 4)[:3].tolist()
+    [4.0, 5.0, 6.0]
+    """
+    return array[index : index + LANES].copy()
 
 
-@intrinsic
-def store(typing_context: Any, array: Any, index: Any, value: Any) -> _Typed:
-    """Write 16 values into a flat array from `index` on."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], *arguments[:2])
-        builder.store(arguments[2], pointer, align=4)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, lanes), generate
+@_machine_code(load, _LANES, types.Array, types.Integer)
+def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    address = _address(context, builder, signature.args[0], *arguments)
+    return builder.load(builder.bitcast(address, _FLOATS.as_pointer()), align=4, typ=_FLOATS)
 
 
-@intrinsic
-def prefetch(typing_context: Any, array: Any, index: Any) -> _Typed:
-    """Ask for the cache line that holds `index` of a flat array; an index beyond the array does no harm."""
+def store(array: Array, index: int, value: Lanes) -> None:
+    """Write 16 values into an array from `index` on.
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INTEGER, _INTEGER, _INTEGER])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        read, near, of_data = (ir.Constant(_INTEGER, value) for value in (0, 3, 1))
-        builder.call(function, [pointer, read, near, of_data])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), generate
+    >>> array = np.zeros(17, np.float32)
+    >>> store(array, 1, splat(2.0))
+    >>> array[:2].tolist()
+    [0.0, 2.0]
+    """
+    array[index : index + LANES] = value
 
 
-@intrinsic
-def splat(typing_context: Any, value: Any) -> _Typed:
-    """Put one float32 into all 16 lanes."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        undefined = ir.Constant(_FLOATS, ir.Undefined)
-        first = builder.insert_element(undefined, arguments[0], ir.Constant(_INTEGER, 0))
-        return builder.shuffle_vector(first, undefined, ir.Constant(_INTEGERS, None))
-
-    return lanes(types.float32), generate
+@_machine_code(store, types.void, types.Array, types.Integer, _LanesType)
+def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    address = _address(context, builder, signature.args[0], *arguments[:2])
+    builder.store(arguments[2], builder.bitcast(address, _FLOATS.as_pointer()), align=4)
+    return context.get_dummy_value()
 
 
-@intrinsic
-def multiply(typing_context: Any, a: Any, b: Any) -> _Typed:
-    """Multiply lane by lane."""
+def prefetch(array: Array, index: int) -> None:
+    """Ask for the cache line that holds `index` of an array; an index beyond the array does no harm.
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fmul(*arguments)
-
-    return lanes(lanes, lanes), generate
+    >>> prefetch(np.zeros(16, np.float32), 100)
+    """
 
 
-@intrinsic
-def multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> _Typed:
-    """Compute a * b + c lane by lane, with one rounding where the processor can."""
+@_machine_code(prefetch, types.void, types.Array, types.Integer)
+def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    address = builder.bitcast(_address(context, builder, signature.args[0], *arguments), ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [address.type, _INTEGER, _INTEGER, _INTEGER])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    read, near, of_data = (ir.Constant(_INTEGER, value) for value in (0, 3, 1))
+    builder.call(function, [address, read, near, of_data])
+    return context.get_dummy_value()
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _multiply_add(builder, *arguments)
 
-    return lanes(lanes, lanes, lanes), generate
+def splat(value: float) -> Lanes:
+    """Put one number into all 16 lanes.
+
+    >>> splat(2.0)[:2].tolist()
+    [2.0, 2.0]
+    """
+    return np.full(LANES, value, np.float32)
+
+
+@_machine_code(splat, _LANES, types.Float)
+def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    undefined = ir.Constant(_FLOATS, ir.Undefined)
+    number = context.cast(builder, arguments[0], signature.args[0], types.float32)
+    first = builder.insert_element(undefined, number, ir.Constant(_INTEGER, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(_INTEGERS, None))
+
+
+def multiply(a: Lanes, b: Lanes) -> Lanes:
+    """Multiply lane by lane.
+
+    >>> float(multiply(splat(2.0), splat(3.0))[0])
+    6.0
+    """
+    return a * b
+
+
+@_machine_code(multiply, _LANES, _LanesType, _LanesType)
+def _(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    return builder.fmul(*arguments)
+
+
+def multiply_add(a: Lanes, b: Lanes, c: Lanes) -> Lanes:
+    """Compute a * b + c lane by lane, with a single rounding where the processor can.
+
+    >>> float(multiply_add(splat(2.0), splat(3.0), splat(1.0))[0])
+    7.0
+    """
+    return a * b + c
+
+
+@_machine_code(multiply_add, _LANES, _LanesType, _LanesType, _LanesType)
+def _(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    return _multiply_add(builder, *arguments)
+
+
+def lane_sums(array: Array, index: int) -> Lanes:
+    """Add up each of 16 consecutive vectors of an array: lane i is the sum of vector i's lanes.
+
+    The order of additions is fixed (pairs, then pairs of pairs), so compiled results repeat bit for bit.
+
+    >>> lane_sums(np.arange(256, dtype=np.float32), 0)[:2].tolist()
+    [120.0, 376.0]
+    """
+    return array[index : index + LANES * LANES].reshape(LANES, LANES).sum(axis=1)
 
 
 def _pairwise_sum(builder: Any, a: Any, b: Any, distance: int) -> Any:
@@ -153,23 +204,16 @@ def _pairwise_sum(builder: Any, a: Any, b: Any, distance: int) -> Any:
     return builder.fadd(*halves)
 
 
-@intrinsic
-def lane_sums(typing_context: Any, array: Any, index: Any) -> _Typed:
-    """Add up the lanes of each of 16 consecutive vectors of a flat array; lane i is the sum of vector i.
-
-    The order of additions is fixed, so the result repeats bit for bit.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        first = _pointer(context, builder, signature.args[0], *arguments)
-        places = (builder.gep(first, [ir.Constant(_INTEGER, i)]) for i in range(LANES))
-        vectors = [builder.load(place, align=4, typ=_FLOATS) for place in places]
-        while len(vectors) > 1:
-            half = len(vectors) // 2
-            vectors = [_pairwise_sum(builder, vectors[i], vectors[i + half], half) for i in range(half)]
-        return vectors[0]
-
-    return lanes(array, types.intp), generate
+@_machine_code(lane_sums, _LANES, types.Array, types.Integer)
+def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    address = _address(context, builder, signature.args[0], *arguments)
+    first = builder.bitcast(address, _FLOATS.as_pointer())
+    places = (builder.gep(first, [ir.Constant(_INTEGER, i)]) for i in range(LANES))
+    vectors = [builder.load(place, align=4, typ=_FLOATS) for place in places]
+    while len(vectors) > 1:
+        half = len(vectors) // 2
+        vectors = [_pairwise_sum(builder, vectors[i], vectors[i + half], half) for i in range(half)]
+    return vectors[0]
 
 
 # exp(x) = 2^k * p(r) with x = k ln 2 + r, |r| <= ln 2 / 2. Adding 1.5 * 2^23 rounds x / ln 2 to an integer that then
@@ -197,25 +241,35 @@ def _exponential(builder: Any, x: Any) -> Any:
     return builder.fmul(polynomial, power)
 
 
-@intrinsic
-def exponential(typing_context: Any, x: Any) -> _Typed:
-    """Compute exp(x) for x clamped to [-87, 88]; relative error below 2e-7, NaN stays NaN."""
+def exponential(x: Lanes) -> Lanes:
+    """Compute exp(x) for x clamped to [-87, 88], with a relative error below 2e-7; NaN stays NaN.
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _exponential(builder, *arguments)
+    >>> exponential(splat(0.0))[0].item(), round(exponential(splat(1.0))[0].item(), 5)
+    (1.0, 2.71828)
+    """
+    clamped: Lanes = np.exp(np.clip(x, np.float32(-87), np.float32(88)))
+    return clamped
 
-    return lanes(lanes), generate
+
+@_machine_code(exponential, _LANES, _LanesType)
+def _(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    return _exponential(builder, *arguments)
 
 
-@intrinsic
-def sigmoid(typing_context: Any, x: Any) -> _Typed:
-    """Compute 1 / (1 + exp(-x))."""
+def sigmoid(x: Lanes) -> Lanes:
+    """Compute 1 / (1 + exp(-x)).
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        negated = builder.fsub(_constant(-0.0), arguments[0])
-        return builder.fdiv(_constant(1.0), builder.fadd(_constant(1.0), _exponential(builder, negated)))
+    >>> sigmoid(splat(0.0))[0].item()
+    0.5
+    """
+    result: Lanes = 1 / (1 + exponential(-x))
+    return result
 
-    return lanes(lanes), generate
+
+@_machine_code(sigmoid, _LANES, _LanesType)
+def _(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    negated = builder.fsub(_constant(-0.0), arguments[0])
+    return builder.fdiv(_constant(1.0), builder.fadd(_constant(1.0), _exponential(builder, negated)))
 
 
 @cache
@@ -253,17 +307,27 @@ def share_out(kernel: Callable[..., None], tasks: int, *arguments: Any) -> None:
         helper.result()
 
 
+def is_traced() -> bool:
+    """Say whether a graph is being recorded (`torch.export`, `torch.compile`, `torch.jit.trace`).
+
+    >>> is_traced()
+    False
+    """
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return tracing or torch.compiler.is_compiling()
+
+
 def runs_kernels(*tensors: torch.Tensor) -> bool:
-    """Say whether the CPU kernels can take these tensors: float32 in main memory, and not while a graph is traced.
+    """Say whether the CPU kernels can take these tensors: float32, in main memory, and no graph being recorded.
 
     >>> runs_kernels(torch.zeros(1)), runs_kernels(torch.zeros(1, dtype=torch.float64))
     (True, False)
     """
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return not traced and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+    fit = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+    return fit and not is_traced()
 
 
-def flat(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+def flat(tensor: torch.Tensor) -> Array:
     """View a contiguous CPU tensor as a flat array.
 
     >>> flat(torch.zeros(2, 3)).shape

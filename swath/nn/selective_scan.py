@@ -1,81 +1,162 @@
-"""Selective scan, the recurrence of Mamba."""
+"""The selective scan, Mamba's recurrence, with compiled kernels on the CPU and the GPU.
+
+For every channel e a state of N numbers runs through the tokens:
+
+    h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t          y_t = C_t . h_t + D u_t          h before the first = 0
+
+Shapes: B batch, L tokens, E channels, N state size. Tokens come before channels, as linear layers leave them, so a
+mixer transposes nothing. Source: Mamba (arXiv 2312.00752), equations 2 and 4 with its discretisation of B.
+
+| backend | runs on | what it is |
+|---|---|---|
+| `cpu` | float32 (lower precision is raised to it) in main memory | `selective_scan_cpu`: explicit SIMD, threads |
+| `triton` | CUDA with Triton installed | `selective_scan_triton`: states in registers |
+| `chunked` | anything, float64, `torch.export` | torch operations, about 2 sqrt(L) steps instead of L |
+| `reference` | anything, float64 | the textbook loop |
+"""
 
 from __future__ import annotations
 
+import math
+from types import ModuleType
+from typing import Any, Literal
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-CHUNK = 32
-LANES = 16
+from swath.errors import ConfigurationError, ShapeError
+from swath.nn.kernels import is_traced, runs_kernels
+
+Backend = Literal["auto", "cpu", "triton", "chunked", "reference"]
 
 
 def selective_scan_reference(
-    u_BLE: Tensor, delta_BLE: Tensor, A_EN: Tensor, B_BLN: Tensor, C_BLN: Tensor, D_E: Tensor | None = None
+    u_BLE: Tensor, delta_BLE: Tensor, A_EN: Tensor, B_BLN: Tensor, C_BLN: Tensor, D_E: Tensor
 ) -> Tensor:
-    """Run the recurrence step by step."""
-    state_BEN = u_BLE.new_zeros(u_BLE.shape[0], *A_EN.shape)
-    outputs = []
+    """Run the recurrence token by token: the definition that every other backend is tested against.
+
+    u, delta (B, L, E), A (E, N), B, C (B, L, N), D (E) give y (B, L, E), in any floating type on any device.
+
+    >>> u_BLE, delta_BLE = torch.tensor([[[1.0], [0.0]]]), torch.full((1, 2, 1), math.log(2))
+    >>> one_BLN = torch.ones(1, 2, 1)
+    >>> y_BLE = selective_scan_reference(u_BLE, delta_BLE, -torch.ones(1, 1), one_BLN, one_BLN, torch.zeros(1))
+    >>> [round(y, 6) for y in y_BLE.flatten().tolist()]
+    [0.693147, 0.346574]
+    """
+    state_BEN = u_BLE.new_zeros(len(u_BLE), *A_EN.shape)
+    outputs_BE = []
     for t in range(u_BLE.shape[1]):
         delta_BE1 = delta_BLE[:, t, :, None]
-        decay_BEN = torch.exp(delta_BE1 * A_EN)
-        state_BEN = decay_BEN * state_BEN + (delta_BE1 * u_BLE[:, t, :, None]) * B_BLN[:, t, None, :]
-        outputs.append(torch.einsum("ben,bn->be", state_BEN, C_BLN[:, t]))
-    y_BLE = torch.stack(outputs, dim=1)
-    return y_BLE if D_E is None else y_BLE + D_E * u_BLE
+        drive_BEN = (delta_BE1 * u_BLE[:, t, :, None]) * B_BLN[:, t, None, :]
+        state_BEN = torch.exp(delta_BE1 * A_EN) * state_BEN + drive_BEN
+        outputs_BE.append(torch.einsum("ben,bn->be", state_BEN, C_BLN[:, t]))
+    return torch.stack(outputs_BE, dim=1) + D_E * u_BLE
 
 
-def _pad(tensor: Tensor, extra: int) -> Tensor:
-    return torch.nn.functional.pad(tensor, (0, extra)) if extra else tensor.contiguous()
+def selective_scan_chunked(
+    u_BLE: Tensor, delta_BLE: Tensor, A_EN: Tensor, B_BLN: Tensor, C_BLN: Tensor, D_E: Tensor
+) -> Tensor:
+    """Run the scan as torch operations in about 2 sqrt(L) steps; shapes as in `selective_scan_reference`.
+
+    Tokens are cut into chunks of about sqrt(L) (K chunks of T tokens). All chunks scan at once from a zero state;
+    then the states at the chunks' borders follow one another; then each token adds what its chunk's first state has
+    decayed to. Decays over several tokens are exp(A * sum of delta), never a quotient or a logarithm, so long
+    sequences and strong decays underflow to zero as they should. Memory grows with B L E N.
+
+    >>> torch.manual_seed(0).initial_seed()
+    0
+    >>> u_BLE, delta_BLE, B_BLN, C_BLN = torch.rand(4, 1, 10, 3)
+    >>> inputs = (u_BLE, delta_BLE, -torch.rand(3, 3), B_BLN, C_BLN, torch.ones(3))
+    >>> bool(torch.allclose(selective_scan_chunked(*inputs), selective_scan_reference(*inputs)))
+    True
+    """
+    batch, length, width = u_BLE.shape
+    steps = math.isqrt(length - 1) + 1
+    chunks = math.ceil(length / steps)
+    extra = (0, 0, 0, steps * chunks - length)
+    u_BKTE, delta_BKTE, B_BKTN, C_BKTN = (
+        F.pad(tensor, extra).view(batch, chunks, steps, tensor.shape[2]) for tensor in (u_BLE, delta_BLE, B_BLN, C_BLN)
+    )
+    drive_BKTEN = (delta_BKTE * u_BKTE)[..., None] * B_BKTN[..., None, :]
+    decay_BKTEN = torch.exp(delta_BKTE[..., None] * A_EN)
+    states_BKEN = [drive_BKTEN[:, :, 0]]
+    for t in range(1, steps):
+        states_BKEN.append(decay_BKTEN[:, :, t] * states_BKEN[-1] + drive_BKTEN[:, :, t])
+    since_start_BKTEN = torch.exp(delta_BKTE.cumsum(dim=2)[..., None] * A_EN)
+    borders_BEN = [torch.zeros_like(states_BKEN[0][:, 0])]
+    for chunk in range(chunks - 1):
+        carried_BEN = since_start_BKTEN[:, chunk, -1] * borders_BEN[-1]
+        borders_BEN.append(carried_BEN + states_BKEN[-1][:, chunk])
+    first_BK1EN = torch.stack(borders_BEN, dim=1)[:, :, None]
+    states_BKTEN = torch.stack(states_BKEN, dim=2) + since_start_BKTEN * first_BK1EN
+    y_BKTE = torch.einsum("bkten,bktn->bkte", states_BKTEN, C_BKTN)
+    return y_BKTE.reshape(batch, steps * chunks, width)[:, :length] + D_E * u_BLE
 
 
-def _flat(*tensors: Tensor):
-    return tuple(tensor.detach().contiguous().view(-1).numpy() for tensor in tensors)
+class _KernelScan(Function):
+    """Ties the `scan_forward` and `scan_backward` of a kernel module into automatic differentiation."""
 
-
-class _NumbaScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, u, delta, A, B, C, D, keep):
-        from swath.nn import selective_scan_cpu as kernels
-
-        batch, length, width = u.shape
-        n = A.shape[1]
-        extra = -width % LANES
-        padded = width + extra
-        vectors = padded // LANES
-        u, delta, D = _pad(u, extra), _pad(delta, extra), _pad(D, extra)
-        A = torch.nn.functional.pad(A, (0, 0, 0, extra)).view(vectors, LANES, n).transpose(1, 2).contiguous()
-        B, C = B.contiguous(), C.contiguous()
-        limit = min(max(vectors * batch // 6, 2), 8)
-        blocks = -(-vectors // limit)
-        per_block = -(-vectors // blocks)
-        y = torch.empty_like(u)
-        states = u.new_empty(batch * -(-length // CHUNK) * padded * n if keep else 0)
-        kernels.forward(*_flat(u, delta, A, B, C, D, y, states), batch, length, padded, n, CHUNK, per_block, keep)
-        if keep:
-            ctx.save_for_backward(u, delta, A, B, C, D, states)
-            ctx.sizes = (batch, length, width, padded, n, per_block)
-        return y[..., :width]
+    def forward(ctx: Any, kernels: ModuleType, keep_states: bool, *inputs: Tensor) -> Tensor:
+        y_BLE, states = kernels.scan_forward(*inputs, keep_states=keep_states)
+        ctx.kernels = kernels
+        if keep_states:
+            ctx.save_for_backward(states, *inputs)
+        result: Tensor = y_BLE
+        return result
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gy):
-        from swath.nn import selective_scan_cpu as kernels
+    def backward(ctx: Any, g_BLE: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *ctx.kernels.scan_backward(g_BLE, *ctx.saved_tensors)
 
-        u, delta, A, B, C, D, states = ctx.saved_tensors
-        batch, length, width, padded, n, per_block = ctx.sizes
-        vectors = padded // LANES
-        blocks = -(-vectors // per_block)
-        gy = _pad(gy, padded - width)
-        gu, gdelta = torch.empty_like(u), torch.empty_like(u)
-        gA, gD = u.new_empty(batch, vectors, n, LANES), u.new_empty(batch, padded)
-        gB, gC = u.new_empty(blocks, batch, length, n), u.new_empty(blocks, batch, length, n)
-        kernels.backward(
-            *_flat(u, delta, A, B, C, D, gy, states, gu, gdelta, gA, gB, gC, gD),
-            batch, length, padded, n, CHUNK, per_block,
+
+def _check(u_BLE: Tensor, delta_BLE: Tensor, A_EN: Tensor, B_BLN: Tensor, C_BLN: Tensor, D_E: Tensor) -> None:
+    fits = u_BLE.ndim == 3 and A_EN.ndim == 2 and u_BLE.shape[1] > 0
+    if fits:
+        batch, length, width = u_BLE.shape
+        fits = (
+            delta_BLE.shape == u_BLE.shape
+            and A_EN.shape[0] == width
+            and B_BLN.shape == C_BLN.shape == (batch, length, A_EN.shape[1])
+            and D_E.shape == (width,)
         )
-        gA = gA.sum(0).transpose(1, 2).reshape(padded, n)[:width]
-        return gu[..., :width], gdelta[..., :width], gA, gB.sum(0), gC.sum(0), gD.sum(0)[:width], None
+    if not fits:
+        found = ", ".join(str(tuple(tensor.shape)) for tensor in (u_BLE, delta_BLE, A_EN, B_BLN, C_BLN, D_E))
+        raise ShapeError(
+            "selective_scan needs u and delta (B, L, E) with L of at least 1, A (E, N), B and C (B, L, N) and D (E), "
+            f"but got {found}."
+        )
+
+
+def _chosen(backend: Backend, u_BLE: Tensor) -> Backend:
+    if backend != "auto":
+        return backend
+    if is_traced() or u_BLE.dtype == torch.float64:
+        return "chunked"
+    if u_BLE.is_cuda:
+        from swath.nn import selective_scan_triton
+
+        return "triton" if selective_scan_triton.is_available() else "chunked"
+    return "cpu" if u_BLE.device.type == "cpu" else "chunked"
+
+
+def _kernels(backend: Backend, u_BLE: Tensor) -> ModuleType:
+    if backend == "cpu" and runs_kernels(u_BLE):
+        from swath.nn import selective_scan_cpu
+
+        return selective_scan_cpu
+    if backend == "triton" and u_BLE.is_cuda:
+        from swath.nn import selective_scan_triton
+
+        if selective_scan_triton.is_available():
+            return selective_scan_triton
+    raise ConfigurationError(
+        f"The selective scan has no backend {backend!r} for tensors on {u_BLE.device.type!r} here; use backend='auto'."
+    )
 
 
 def selective_scan(
@@ -86,13 +167,31 @@ def selective_scan(
     C_BLN: Tensor,
     D_E: Tensor | None = None,
     *,
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> Tensor:
-    """Run the selective scan."""
-    if D_E is None:
-        D_E = u_BLE.new_zeros(u_BLE.shape[2])
-    if backend == "reference" or u_BLE.dtype != torch.float32 or u_BLE.device.type != "cpu" or torch.compiler.is_compiling():
-        return selective_scan_reference(u_BLE, delta_BLE, A_EN, B_BLN, C_BLN, D_E)
+    """Run the selective scan on the fastest backend for the tensors' device and type.
+
+    u and the steps delta >= 0 (B, L, E), A <= 0 (E, N), B and C (B, L, N), D (E) or none give y (B, L, E) of u's
+    type. Differentiable once in all inputs (`chunked` and `reference`: any number of times). Results of `cpu` and
+    `triton` repeat bit for bit, whatever the number of threads; the kernels compute in float32.
+    Raises `ShapeError` when shapes disagree and `ConfigurationError` when the backend asked for cannot run here.
+
+    >>> u_BLE, delta_BLE = torch.tensor([[[1.0], [0.0]]]), torch.full((1, 2, 1), math.log(2))
+    >>> one_BLN = torch.ones(1, 2, 1)
+    >>> y_BLE = selective_scan(u_BLE, delta_BLE, -torch.ones(1, 1), one_BLN, one_BLN)
+    >>> [round(y, 6) for y in y_BLE.flatten().tolist()]
+    [0.693147, 0.346574]
+    """
+    D_E = u_BLE.new_zeros(u_BLE.shape[-1]) if D_E is None else D_E
     inputs = (u_BLE, delta_BLE, A_EN, B_BLN, C_BLN, D_E)
-    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
-    return _NumbaScan.apply(*inputs, keep)
+    _check(*inputs)
+    backend = _chosen(backend, u_BLE)
+    if backend == "reference":
+        return selective_scan_reference(*inputs)
+    if backend == "chunked":
+        return selective_scan_chunked(*inputs)
+    floats = [tensor.float() for tensor in inputs]
+    keep_states = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in floats)
+    kernels = _kernels(backend, floats[0])
+    y_BLE: Tensor = _KernelScan.apply(kernels, keep_states, *floats)  # type: ignore[no-untyped-call]
+    return y_BLE.to(u_BLE.dtype)

@@ -19,40 +19,49 @@ Layouts here: channels are padded to a multiple of 16 and A is stored as (E/16, 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from swath.geometry._compile import compiled
-from swath.nn.kernels import LANES, exponential, flat, lane_sums, load, multiply, multiply_add, prefetch, share_out, splat, store
+from swath.nn.kernels import (
+    AHEAD,
+    LANES,
+    exponential,
+    flat,
+    lane_sums,
+    load,
+    multiply,
+    multiply_add,
+    prefetch,
+    share_out,
+    splat,
+    store,
+)
 
 CHUNK = 32
-# Rows of a block lie far apart in memory, a pattern that the processor does not foresee: fetch this many ahead.
-AHEAD = 4
 # Arrays whose addresses agree modulo a page of 1024 floats delay each other's loads and stores; keep them apart.
 PAGE, APART = 1024, 144
-_Array = np.ndarray[Any, Any]
 
 
 class _Inputs(NamedTuple):
-    u: _Array
-    delta: _Array
-    A: _Array
-    B: _Array
-    C: _Array
-    D: _Array
+    u: Array
+    delta: Array
+    A: Array
+    B: Array
+    C: Array
+    D: Array
 
 
 class _Gradients(NamedTuple):
-    u: _Array
-    delta: _Array
-    A: _Array
-    B: _Array
-    C: _Array
-    D: _Array
+    u: Array
+    delta: Array
+    A: Array
+    B: Array
+    C: Array
+    D: Array
 
 
 class _Shape(NamedTuple):
@@ -71,18 +80,22 @@ class _Block(NamedTuple):
     number: int
 
 
+class _Sums(NamedTuple):
+    A: Array
+    B: Array
+    C: Array
+    D: Array
+
+
 class _Scratch(NamedTuple):
-    states: _Array
-    decays: _Array
-    g_state: _Array
-    g_A: _Array
-    g_B: _Array
-    g_C: _Array
-    g_D: _Array
+    states: Array
+    decays: Array
+    g_state: Array
+    sums: _Sums
 
 
 @compiled
-def _aligned_zeros(size: int) -> _Array:
+def _aligned_zeros(size: int) -> Array:
     """Make a flat array that starts on a cache line: a vector that straddles two costs twice."""
     raw = np.zeros(size + LANES, np.float32)
     start = -(raw.ctypes.data // 4) % LANES
@@ -105,7 +118,7 @@ def _checkpoint(block: _Block, shape: _Shape, chunk: int) -> int:
 
 
 @compiled
-def _scan_block(inputs: _Inputs, y: _Array, checkpoints: _Array, keep: bool, block: _Block, shape: _Shape) -> None:
+def _scan_block(inputs: _Inputs, y: Array, checkpoints: Array, keep: bool, block: _Block, shape: _Shape) -> None:
     states = _aligned_zeros(block.groups * shape.state * LANES)
     for t in range(shape.length):
         token = block.sequence * shape.length + t
@@ -134,9 +147,7 @@ def _scan_block(inputs: _Inputs, y: _Array, checkpoints: _Array, keep: bool, blo
 
 
 @compiled
-def _scan(
-    start: int, stop: int, inputs: _Inputs, y: _Array, checkpoints: _Array, keep: bool, shape: _Shape
-) -> None:
+def _scan(start: int, stop: int, inputs: _Inputs, y: Array, checkpoints: Array, keep: bool, shape: _Shape) -> None:
     for task in range(start, stop):
         _scan_block(inputs, y, checkpoints, keep, _block(task, shape), shape)
 
@@ -162,16 +173,13 @@ def _scratch(block: _Block, shape: _Shape) -> _Scratch:
         room[: (CHUNK + 1) * size],
         room[decays : decays + CHUNK * size],
         room[g_state : g_state + size],
-        room[g_A : g_A + size],
-        room[g_B : g_B + wide],
-        room[g_C : g_C + wide],
-        room[g_D:],
+        _Sums(room[g_A : g_A + size], room[g_B : g_B + wide], room[g_C : g_C + wide], room[g_D:]),
     )
 
 
 @compiled
 def _recompute(
-    inputs: _Inputs, checkpoints: _Array, scratch: _Scratch, block: _Block, shape: _Shape, chunk: int
+    inputs: _Inputs, checkpoints: Array, scratch: _Scratch, block: _Block, shape: _Shape, chunk: int
 ) -> None:
     """Fill the scratch states (before step 0, after step 0, ...) and decays of one chunk."""
     size = block.groups * shape.state * LANES
@@ -197,15 +205,15 @@ def _recompute(
 
 @compiled
 def _step_back(
-    inputs: _Inputs, g_y: _Array, gradients: _Gradients, scratch: _Scratch, block: _Block, shape: _Shape, t: int
+    inputs: _Inputs, g_y: Array, gradients: _Gradients, scratch: _Scratch, block: _Block, shape: _Shape, t: int
 ) -> None:
     """Take the gradient of the states from after step t to before it, and add what it gives to the inputs'."""
     size = block.groups * shape.state * LANES
     token = block.sequence * shape.length + t
     zero = splat(np.float32(0))
     for i in range(0, shape.state * LANES, LANES):
-        store(scratch.g_B, i, zero)
-        store(scratch.g_C, i, zero)
+        store(scratch.sums.B, i, zero)
+        store(scratch.sums.C, i, zero)
     for group in range(block.groups):
         channel = (block.first + group) * LANES
         at = token * shape.width + channel
@@ -221,28 +229,28 @@ def _step_back(
             b, c = splat(inputs.B[token * shape.state + n]), splat(inputs.C[token * shape.state + n])
             g_state = multiply_add(g_out, c, load(scratch.g_state, place))
             after = load(scratch.states, before + size)
-            store(scratch.g_C, n * LANES, multiply_add(g_out, after, load(scratch.g_C, n * LANES)))
-            store(scratch.g_B, n * LANES, multiply_add(g_state, x, load(scratch.g_B, n * LANES)))
+            store(scratch.sums.C, n * LANES, multiply_add(g_out, after, load(scratch.sums.C, n * LANES)))
+            store(scratch.sums.B, n * LANES, multiply_add(g_state, x, load(scratch.sums.B, n * LANES)))
             g_x = multiply_add(g_state, b, g_x)
             carried = multiply(g_state, load(scratch.decays, before))
             store(scratch.g_state, place, carried)
             g_exponent = multiply(carried, load(scratch.states, before))
             g_delta = multiply_add(g_exponent, load(inputs.A, channel * shape.state + n * LANES), g_delta)
-            store(scratch.g_A, place, multiply_add(g_exponent, delta, load(scratch.g_A, place)))
+            store(scratch.sums.A, place, multiply_add(g_exponent, delta, load(scratch.sums.A, place)))
         store(gradients.delta, at, multiply_add(g_x, u, g_delta))
         store(gradients.u, at, multiply_add(g_x, delta, multiply(g_out, load(inputs.D, channel))))
-        store(scratch.g_D, group * LANES, multiply_add(g_out, u, load(scratch.g_D, group * LANES)))
+        store(scratch.sums.D, group * LANES, multiply_add(g_out, u, load(scratch.sums.D, group * LANES)))
     # B and C have their states padded to a multiple of 16 here
-    wide = len(scratch.g_B) // LANES
+    wide = len(scratch.sums.B) // LANES
     part = (block.number * shape.batch * shape.length + token) * wide
     for n in range(0, wide, LANES):
-        store(gradients.B, part + n, lane_sums(scratch.g_B, n * LANES))
-        store(gradients.C, part + n, lane_sums(scratch.g_C, n * LANES))
+        store(gradients.B, part + n, lane_sums(scratch.sums.B, n * LANES))
+        store(gradients.C, part + n, lane_sums(scratch.sums.C, n * LANES))
 
 
 @compiled
 def _scan_back(
-    start: int, stop: int, inputs: _Inputs, checkpoints: _Array, g_y: _Array, gradients: _Gradients, shape: _Shape
+    start: int, stop: int, inputs: _Inputs, checkpoints: Array, g_y: Array, gradients: _Gradients, shape: _Shape
 ) -> None:
     for task in range(start, stop):
         block = _block(task, shape)
@@ -252,10 +260,10 @@ def _scan_back(
             for t in range(min((chunk + 1) * CHUNK, shape.length) - 1, chunk * CHUNK - 1, -1):
                 _step_back(inputs, g_y, gradients, scratch, block, shape, t)
         channel = block.sequence * shape.width + block.first * LANES
-        for i in range(0, len(scratch.g_A), LANES):
-            store(gradients.A, channel * shape.state + i, load(scratch.g_A, i))
-        for i in range(0, len(scratch.g_D), LANES):
-            store(gradients.D, channel + i, load(scratch.g_D, i))
+        for i in range(0, len(scratch.sums.A), LANES):
+            store(gradients.A, channel * shape.state + i, load(scratch.sums.A, i))
+        for i in range(0, len(scratch.sums.D), LANES):
+            store(gradients.D, channel + i, load(scratch.sums.D, i))
 
 
 def _plan(u_BLE: Tensor, A_EN: Tensor) -> _Shape:

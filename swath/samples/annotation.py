@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 
 
 class StitchRule(Enum):
-    """How the annotations of overlapping windows become one for the scene."""
+    """How the annotations of overlapping windows become one for the scene.
+
+    >>> from swath.samples.vectors import Points
+    >>> Points.stitch_rule() is StitchRule.MERGE
+    True
+    """
 
     BLEND = "blend"
     """Maps are averaged where windows overlap."""
@@ -49,6 +54,11 @@ class Annotation(ABC):
     """What every kind has: a frame, the geometric moves, JSON, drawing and features.
 
     Two annotations are equal when they are of one kind and all their fields are equal.
+
+    >>> from swath.samples.labels import Text
+    >>> said = Text(size=Size(4, 4), text="a quay")
+    >>> Annotation.from_json(said.to_json()) == said
+    True
     """
 
     size: Size
@@ -184,7 +194,11 @@ def pack_array(array: NDArray[Any]) -> dict[str, Any]:
 
 
 def unpack_array(value: Mapping[str, Any]) -> NDArray[Any]:
-    """Read back what `pack_array` wrote."""
+    """Read back what `pack_array` wrote.
+
+    >>> unpack_array(pack_array(np.ones((1, 2), np.float32))).shape
+    (1, 2)
+    """
     dtype = np.dtype(str(value["dtype"]))
     data = zlib.decompress(base64.b64decode(value["zlib"]))
     return np.frombuffer(data, dtype=dtype.newbyteorder("<")).astype(dtype).reshape(value["shape"])
@@ -211,13 +225,20 @@ def as_array(values: Any, shape: tuple[int | None, ...], dtype: type[np.generic]
 
 
 def check_finite(array: NDArray[Any], what: str) -> None:
-    """Raise `AnnotationError` when a value is NaN or infinite."""
+    """Raise `AnnotationError` when a value is NaN or infinite.
+
+    >>> check_finite(np.array([0.5]), "Scores")
+    """
     if not np.isfinite(array).all():
         raise AnnotationError(f"{what} must be finite numbers; found {array[~np.isfinite(array)].flat[0]}.")
 
 
 def check_classes(classes: Any) -> tuple[str, ...]:
-    """Return class names as a tuple; raise `AnnotationError` for a bare string, none, or a repeated name."""
+    """Return class names as a tuple; raise `AnnotationError` for a bare string, none, or a repeated name.
+
+    >>> check_classes(["tree", "road"])
+    ('tree', 'road')
+    """
     if isinstance(classes, str):
         raise AnnotationError(f"Classes are a sequence of names; found the single text '{classes}'.")
     names = tuple(str(name) for name in classes)

@@ -46,6 +46,13 @@ def display_image(
     have them, else the first band. 8-bit imagery is shown as it is; other units are stretched between two
     percentiles of each band's valid values. Invalid pixels are black. Raises `BandMismatch` for bands that
     are not there and `NothingToSee` when no pixel is valid.
+
+    >>> from swath.imagery.bands import Band, Unit
+    >>> from swath.imagery.pixels import Pixels
+    >>> height = [Band(name="height", role="height")]
+    >>> block = Pixels.from_array(np.array([[[0.0, 0.5]]]), height, Unit.METRE)
+    >>> display_image(block, percentiles=(0, 100))[..., 0].tolist()
+    [[0, 255]]
     """
     if bands is None:
         roles = {band.role for band in pixels.bands}

@@ -39,11 +39,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Instances(Objects):
-    """Objects with a mask each: `masks`, run-length masks of the whole frame (or arrays (H, W), which are
-    packed).
+    """Objects with a mask each: `masks`, run-length masks of the whole frame, or arrays (H, W) to be packed.
 
     `boxes` (N, 4) float32 are those of the masks when left out. A crop drops the instances of whose mask
     nothing is left and cuts the boxes; after a rotation by any angle the boxes are those of the masks.
+
+    >>> len(Instances(size=Size(8, 8), masks=[np.eye(8)], classes=("road",)).pad(left=2))
+    1
     """
 
     boxes: NDArray[np.float32] = field(default_factory=absent)

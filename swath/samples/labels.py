@@ -51,7 +51,11 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WholeImage(Annotation):
-    """What is said of the image as a whole stays true under every move; only the frame changes."""
+    """What is said of the image as a whole stays true under every move; only the frame changes.
+
+    >>> Text(size=Size(4, 6), text="a quay").rotate90().size
+    Size(height=6, width=4)
+    """
 
     @classmethod
     def stitch_rule(cls) -> StitchRule:
@@ -161,7 +165,13 @@ class Text(WholeImage):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """A piece of a text, characters `start` to `stop` (half-open), and what it points at in the image."""
+    """A piece of a text, characters `start` to `stop` (half-open), and what it points at in the image.
+
+    >>> from swath.samples.vectors import Points
+    >>> tree = Points.of([[1, 1]], classes=("tree",), height=4, width=4)
+    >>> len(Span(start=0, stop=4, evidence=tree).evidence)
+    1
+    """
 
     start: int
     stop: int

@@ -12,8 +12,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
 import shapely
 
 from swath.errors import GridMismatch
@@ -26,9 +28,20 @@ if TYPE_CHECKING:
     from swath.samples.annotation import Annotation
 
 
+FEATURES_AT_ONCE = 1024  # turned into map coordinates together, which is several times faster than one by one
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Located:
-    """An annotation and the grid of its frame; raises `GridMismatch` when their sizes differ."""
+    """An annotation and the grid of its frame; raises `GridMismatch` when their sizes differ.
+
+    >>> from swath.geometry.windows import Size
+    >>> from swath.imagery.grid import PIXELS
+    >>> from swath.samples.labels import Text
+    >>> place = Grid(crs=None, transform=PIXELS, size=Size(4, 4))
+    >>> Located(annotation=Text(size=Size(4, 4), text="a quay"), grid=place).crs is None
+    True
+    """
 
     annotation: Annotation
     grid: Grid
@@ -53,5 +66,8 @@ class Located:
         embedding is the footprint of the image; the evidence of a grounded text carries its `phrase`. Raises
         `AnnotationError` for rasters and flow, which have no outlines.
         """
-        for feature in self.annotation.features():
-            yield replace(feature, geometry=shapely.transform(feature.geometry, self.grid.to_map))
+        features = self.annotation.features()
+        while some := list(islice(features, FEATURES_AT_ONCE)):
+            shapes = np.array([feature.geometry for feature in some], dtype=object)
+            for feature, shape in zip(some, shapely.transform(shapes, self.grid.to_map), strict=True):
+                yield replace(feature, geometry=shape)

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class MaskPatch:
-    """The bits (h, w) of a mask inside a window of its frame; outside there are none."""
+    """The bits (h, w) of a mask inside a window of its frame; outside there are none.
+
+    >>> corner = RunLengthMask.encode(np.array([[0, 0], [0, 1]]))
+    >>> MaskPatch.of(corner).window
+    Window(row=1, column=1, height=1, width=1)
+    """
 
     window: Window
     bits: NDArray[np.bool_]

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 class Colour(NamedTuple):
-    """Red, green and blue, 0 to 255."""
+    """Red, green and blue, 0 to 255.
+
+    >>> Colour(230, 159, 0).red
+    230
+    """
 
     red: int
     green: int

@@ -14,6 +14,7 @@ import numpy as np
 from rasterio.features import rasterize
 
 from swath.errors import AnnotationError
+from swath.geometry._compile import compiled
 from swath.geometry.vectorise import vectorise
 from swath.geometry.windows import Size
 from swath.imagery.features import Feature, FieldValue
@@ -88,14 +89,15 @@ class ClassMap(Annotation):
         [[0]]
         """
         values = np.asarray(scores, dtype=np.float32)
-        if values.ndim != 3:
+        if values.ndim != 3 or len(values) == 0:
             raise AnnotationError(f"Scores need an array (classes, height, width); found the shape {values.shape}.")
-        best = values.max(axis=0)
+        labels = np.zeros(values.shape[1:], dtype=np.uint8 if len(values) <= 1 << 8 else np.uint16)
+        best = _best_class(values, labels)
         # The probability of the best class is exp(0) over the sum of exp(score - best score).
         confidence = best if scores_are == "probability" else 1 / np.exp(values - best).sum(axis=0)
         return cls(
             size=Size(*values.shape[1:]),
-            labels=values.argmax(axis=0),
+            labels=labels,
             classes=classes,
             confidence=np.clip(confidence, 0, 1),
             scores=values,
@@ -326,7 +328,13 @@ class Flow(Annotation):
 def labelled_areas(
     labels: NDArray[Any], ignored: tuple[int, ...], confidence: NDArray[np.float32] | None = None
 ) -> Iterator[tuple[Any, int, float | None]]:
-    """Yield polygon, label and mean confidence of each connected area, in pixel coordinates."""
+    """Yield polygon, label and mean confidence (None if not given) of each connected area, in pixel coordinates.
+
+    `labels` and `confidence` are (H, W); areas whose label is among `ignored` are left out.
+
+    >>> [(polygon.area, label) for polygon, label, _ in labelled_areas(np.array([[1, 1, 0]]), (0,))]
+    [(2.0, 1)]
+    """
     areas = vectorise(labels, ignore=ignored) if labels.size else []
     if confidence is None or not areas:
         yield from ((area.polygon, area.label, None) for area in areas)
@@ -341,3 +349,19 @@ def labelled_areas(
     sums = np.bincount(numbers.ravel(), weights=confidence.ravel(), minlength=len(areas) + 1)
     for number, area in enumerate(areas, start=1):
         yield area.polygon, area.label, float(sums[number] / counts[number])
+
+
+@compiled
+def _best_class(scores: NDArray[np.float32], labels: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the highest score of each pixel, (H, W), and add the first class that has it to `labels`, all zero."""
+    count, height, width = scores.shape
+    best = np.empty((height, width), dtype=np.float32)
+    for row in range(height):
+        for column in range(width):
+            best[row, column] = scores[0, row, column]
+        for label in range(1, count):
+            for column in range(width):
+                if scores[label, row, column] > best[row, column]:
+                    best[row, column] = scores[label, row, column]
+                    labels[row, column] = label
+    return best

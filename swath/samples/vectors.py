@@ -236,7 +236,10 @@ class OrientedBoxes(Objects):
 
 
 def check_boxes(boxes: NDArray[np.float32]) -> None:
-    """Raise `AnnotationError` unless all boxes (N, 4) are finite with x1 <= x2 and y1 <= y2."""
+    """Raise `AnnotationError` unless all boxes (N, 4) are finite with x1 <= x2 and y1 <= y2.
+
+    >>> check_boxes(np.array([[0, 0, 2, 1]], np.float32))
+    """
     check_finite(boxes, "Boxes")
     turned = (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
     if turned.any():
@@ -246,12 +249,21 @@ def check_boxes(boxes: NDArray[np.float32]) -> None:
 
 
 def middles(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the middle of each box (N, 4) as x and y, (N, 2)."""
+    """Return the middle of each box (N, 4) as x and y, (N, 2).
+
+    >>> middles(np.array([[0, 0, 2, 1]], np.float32)).tolist()
+    [[1.0, 0.5]]
+    """
     return ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(np.float32)
 
 
 def map_boxes(boxes: NDArray[np.float32], affine: Affine) -> NDArray[np.float32]:
-    """Return the upright boxes around boxes (N, 4) carried by an affine map."""
+    """Return the upright boxes around boxes (N, 4) carried by an affine map.
+
+    >>> from swath.imagery.grid import Affine
+    >>> map_boxes(np.array([[0, 0, 2, 1]], np.float32), Affine(-1, 0, 4, 0, 1, 0)).tolist()
+    [[2.0, 0.0, 4.0, 1.0]]
+    """
     corners = affine.apply(boxes.astype(np.float64)[:, [[0, 1], [2, 1], [2, 3], [0, 3]]])
     return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
 

@@ -243,14 +243,15 @@ class _Run:
         self.model.train()
         with closing(prefetch(make, self._plans(), workers=self.recipe.workers)) as batches:
             while self.state.epoch < self.recipe.epochs:
-                if time.monotonic() > self.deadline:
-                    self._pause()
-                    return "time"
                 self._step([next(batches) for _ in range(self.recipe.accumulate)])
                 if self.state.step == self.steps_per_epoch:
                     self._finish_epoch()
                 if self.state.stopped_early:
                     return "patience"
+                # After a step, so that every call gets somewhere however short its time.
+                if time.monotonic() > self.deadline and self.state.epoch < self.recipe.epochs:
+                    self._pause()
+                    return "time"
         return "epochs"
 
     def _step(self, batches: list[Batch]) -> None:
@@ -314,7 +315,7 @@ class _Run:
             self._save()
 
     def _pause(self) -> None:
-        if self.state.means.count or not self.state.history:
+        if self.state.means.count:
             self._validate(scheduled=False)
         self._save()
 

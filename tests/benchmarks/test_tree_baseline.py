@@ -1,5 +1,6 @@
 """The classical tree detector: it finds what is bright, learns its threshold, and beats chance on real windows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,9 @@ def test_the_fit_finds_every_crown_of_a_clean_scene():
 
 def test_it_learns_on_real_windows_and_is_evaluated_by_the_protocol():
     samples = list(URBAN_TREES.open(TREES, "all"))
-    detector = NirBrightnessTrees.fit(samples, gsd=0.6, grid=FEW)
-    report = evaluate(detector, protocol("urban-trees/f1-6m"), TREES)
+    detector = NirBrightnessTrees.fit(samples, grid=FEW)
+    assert detector == NirBrightnessTrees.fit(samples, gsd=0.6, grid=FEW)
+    report = evaluate(detector, replace(protocol("urban-trees/f1-6m"), split="all"), TREES)
     assert report.model == "near-infrared local maxima"
     assert report.fingerprint == detector.fingerprint
     assert report.headline > 0.3
@@ -88,5 +90,7 @@ def test_invalid_pixels_hold_no_tree_and_missing_bands_are_told():
         detector.find(pixels.select(["red"]))
     with pytest.raises(DataError, match="at least one sample"):
         NirBrightnessTrees.fit([], gsd=0.6)
+    with pytest.raises(DataError, match="gsd="):
+        NirBrightnessTrees.fit([sample])
     with pytest.raises(DataError, match="no points to learn from"):
         NirBrightnessTrees.fit([Sample(key="bare", images=sample.images)], gsd=0.6)

@@ -86,6 +86,12 @@ def test_an_array_of_text() -> None:
         open_source(np.array([["a", "b"]]))
 
 
+@pytest.mark.parametrize("where", [5, [np.zeros((1, 2, 2))], object()])
+def test_things_that_are_no_imagery(where: object) -> None:
+    with pytest.raises(ImageryUnreadable, match="is no imagery; give a file name"):
+        open_source(where)  # type: ignore[arg-type]
+
+
 def test_no_image_at_all() -> None:
     with pytest.raises(ImageryNotFound, match="at least one image"):
         open_scene()
@@ -95,7 +101,9 @@ def test_no_image_at_all() -> None:
 
 def test_bands_that_are_missing_are_all_named_with_what_is_there(data: Path) -> None:
     scene = open_scene(data / "geotiff_io" / "cogeo.tif")
-    with pytest.raises(BandMismatch, match=r"cogeo\.tif' lacks the bands nir, swir_1: its 3 bands are red, green, blue"):
+    with pytest.raises(
+        BandMismatch, match=r"cogeo\.tif' lacks the bands nir, swir_1: its 3 bands are red, green, blue"
+    ):
         scene.read(Window(0, 0, 4, 4), bands=["red", "nir", "swir_1"])
 
 

@@ -37,10 +37,10 @@ def server(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_HEAD(self) -> None:  # noqa: N802
+        def do_HEAD(self) -> None:
             self.do_GET(body=False)
 
-        def do_GET(self, body: bool = True) -> None:  # noqa: N802
+        def do_GET(self, body: bool = True) -> None:
             state.requests.append(self.path)
             path = state.folder / self.path.lstrip("/")
             if state.failing or not path.is_file():
@@ -119,7 +119,6 @@ def test_a_server_that_stops_answering_between_reads(server: Server) -> None:
 
 def test_the_fingerprint_of_a_remote_file_is_stable_and_its_own(server: Server) -> None:
     first, again, other = (
-        open_source(f"{server.address}/{name}").fingerprint()
-        for name in ("cogeo.tif", "cogeo.tif", "goes.tif")
+        open_source(f"{server.address}/{name}").fingerprint() for name in ("cogeo.tif", "cogeo.tif", "goes.tif")
     )
     assert first == again != other

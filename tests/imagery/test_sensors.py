@@ -51,9 +51,9 @@ def test_a_role_means_the_same_part_of_the_spectrum_on_every_sensor(role: str, l
 def test_sentinel_2_has_thirteen_bands_at_level_1c_and_no_cirrus_at_level_2a() -> None:
     assert [band.name for band in sensor("sentinel-2-l1c").bands].count("B10") == 1
     assert [band.name for band in sensor("sentinel-2-l2a").bands] == (
-        "B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B11 B12".split()
+        ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]
     )
-    by_gsd = {gsd: 0 for gsd in (10.0, 20.0, 60.0)}
+    by_gsd = dict.fromkeys((10.0, 20.0, 60.0), 0)
     for band in sentinel_2("L1C").bands:
         by_gsd[band.gsd] += 1
     assert by_gsd == {10.0: 4, 20.0: 6, 60.0: 3}

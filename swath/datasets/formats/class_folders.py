@@ -41,8 +41,7 @@ class ClassFolders:
             problems = [f"lacks the class folder{_s(missing)} {', '.join(missing)}"] if missing else []
             problems += [f"has {', '.join(extra)}, which {_are(extra)} of the data set"] if extra else []
             raise DataError(
-                f"{root} {' and '.join(problems)}; "
-                f"give the folder that holds exactly the {len(classes)} class folders."
+                f"{root} {' and '.join(problems)}; give the folder that holds exactly the {len(classes)} class folders."
             )
         return [
             Record(key=f"{found[fold].name}/{path.name}", image=path, label=name)

@@ -82,19 +82,13 @@ class ImageMaskPairs:
         """List the images folder by folder; raise `DataError` for an image or mask without its partner."""
         listed(root)
         for pair in self.arrangements:
-            folders = [
-                (path, pair.masks_of(path.relative_to(root).as_posix())) for path in root.glob(pair.images)
-            ]
-            found = sorted(
-                (path, root / masks) for path, masks in folders if masks and (root / masks).is_dir()
-            )
+            folders = [(path, pair.masks_of(path.relative_to(root).as_posix())) for path in root.glob(pair.images)]
+            found = sorted((path, root / masks) for path, masks in folders if masks and (root / masks).is_dir())
             records = [record for images, masks in found for record in _paired(root, images, masks)]
             if records:
                 return records
         known = "; ".join(f"{pair.images} with {pair.masks}" for pair in self.arrangements)
-        raise DataError(
-            f"{root} has none of the folder pairs {known}; give the folder that holds one of them."
-        )
+        raise DataError(f"{root} has none of the folder pairs {known}; give the folder that holds one of them.")
 
     def target(self, record: Record, pixels: Pixels, classes: tuple[str, ...]) -> ClassMap:
         """Read the mask; raise `DataError` when it is not of the image's size."""
@@ -120,6 +114,5 @@ def _paired(root: Path, images: Path, masks: Path) -> list[Record]:
         folder, other = (images, masks) if alone[0] in pictures else (masks, images)
         raise DataError(f"'{alone[0]}' in {folder} has no partner in {other}; complete the data set.")
     return [
-        Record(key=path.relative_to(root).as_posix(), image=path, truth=truths[stem])
-        for stem, path in pictures.items()
+        Record(key=path.relative_to(root).as_posix(), image=path, truth=truths[stem]) for stem, path in pictures.items()
     ]

@@ -52,9 +52,7 @@ def _read_picture(path: Path, mode: str | None) -> NDArray[Any]:
         with Image.open(path) as picture:
             values = np.asarray(picture if mode in (None, picture.mode) else picture.convert(mode))
     except (OSError, ValueError, SyntaxError) as error:
-        raise ImageryUnreadable(
-            f"{path} cannot be read as an image ({error}); get the file again."
-        ) from error
+        raise ImageryUnreadable(f"{path} cannot be read as an image ({error}); get the file again.") from error
     return values[None] if values.ndim == 2 else np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
@@ -75,9 +73,7 @@ def _opened(path: Path) -> Any:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
     except RasterioError as error:
-        raise ImageryUnreadable(
-            f"{path} cannot be read as an image ({error}); get the file again."
-        ) from error
+        raise ImageryUnreadable(f"{path} cannot be read as an image ({error}); get the file again.") from error
 
 
 def _values(source: Any, path: Path) -> NDArray[Any]:

@@ -40,24 +40,15 @@ class PointTables:
     def records(self, root: Path, classes: tuple[str, ...]) -> list[Record]:
         """List the images by name; raise `DataError` for no images, or a table without its image."""
         if len(classes) != 1:
-            raise DataError(
-                f"Tables of x and y hold points of one class; the data set declares {len(classes)}."
-            )
+            raise DataError(f"Tables of x and y hold points of one class; the data set declares {len(classes)}.")
         images = image_files(root / self.images)
         if not images:
-            raise DataError(
-                f"{root / self.images} holds no image; give the folder that holds '{self.images}'."
-            )
+            raise DataError(f"{root / self.images} holds no image; give the folder that holds '{self.images}'.")
         tables = {path.stem: path for path in listed(root / self.tables) if path.suffix.lower() == ".csv"}
         orphans = sorted(set(tables) - {path.stem for path in images})
         if orphans:
-            raise DataError(
-                f"{root / self.tables} has {orphans[0]}.csv without its image; complete the data set."
-            )
-        return [
-            Record(key=f"{self.images}/{path.name}", image=path, truth=tables.get(path.stem))
-            for path in images
-        ]
+            raise DataError(f"{root / self.tables} has {orphans[0]}.csv without its image; complete the data set.")
+        return [Record(key=f"{self.images}/{path.name}", image=path, truth=tables.get(path.stem)) for path in images]
 
     def target(self, record: Record, pixels: Pixels, classes: tuple[str, ...]) -> Points:
         """Read the points in pixels; raise `DataError` for a broken table, warn of points outside."""
@@ -79,9 +70,7 @@ def read_points(path: Path) -> NDArray[np.float64]:
     with path.open(newline="", encoding="utf-8-sig") as stream:
         table = csv.DictReader(stream)
         if not {"x", "y"} <= set(table.fieldnames or ()):
-            raise DataError(
-                f"{path} needs the columns x and y; found {', '.join(table.fieldnames or ()) or 'none'}."
-            )
+            raise DataError(f"{path} needs the columns x and y; found {', '.join(table.fieldnames or ()) or 'none'}.")
         for row in table:
             try:
                 point = [float(row["x"]), float(row["y"])]

@@ -124,7 +124,7 @@ class MultiPathLayer(nn.Module):
             mixed[1] = mixed[1].flip(1)
         if order_L is not None:
             mixed[2] = mixed[2][:, torch.argsort(order_L)]
-        paths_PBLE = torch.stack([self.mixer.apply_gate(path, gate_BLE) for path in mixed])
+        paths_PBLE = torch.stack(mixed) * gate_BLE
         return self.mixer.project_out(torch.einsum("pble,bp->ble", paths_PBLE, self.shares(paths_PBLE)))
 
     def shares(self, paths_PBLE: Tensor) -> Tensor:
@@ -339,25 +339,6 @@ def rsmamba_recipe(*, epochs: int = 500, batch_size: int = 1024, seed: int = 0) 
     )
 
 
-def landuse_recipe(*, epochs: int = 60, seed: int = 0) -> Recipe:
-    """Return the training of the shipped `landuse` weights: small chips, many flips, a moving average of weights."""
-    return Recipe(
-        epochs=epochs,
-        batch_size=64,
-        learning_rate=2e-3,
-        weight_decay=0.05,
-        warmup_epochs=3,
-        minimum_learning_rate=1e-5,
-        clip_gradient_norm=1.0,
-        average=0.998,
-        cutmix=1.0,
-        transforms=(RandomFlip(),),
-        watch="accuracy",
-        seed=seed,
-        workers=1,
-    )
-
-
 CARD = Card(
     name="rsmamba",
     title="RSMamba",
@@ -450,19 +431,3 @@ def rsmamba_large(*, classes: tuple[str, ...], permutation_seed: int = 0) -> RSM
 def rsmamba_huge(*, classes: tuple[str, ...], permutation_seed: int = 0) -> RSMamba:
     """Build the huge size: 48 layers of width 320, 33.1 million parameters."""
     return rsmamba(classes=classes, layers=48, width=320, permutation_seed=permutation_seed)
-
-
-EUROSAT_MEAN = (87.8, 96.9, 103.9)
-EUROSAT_STD = (51.6, 34.9, 29.4)
-EUROSAT_CLASSES = (
-    "AnnualCrop",
-    "Forest",
-    "HerbaceousVegetation",
-    "Highway",
-    "Industrial",
-    "Pasture",
-    "PermanentCrop",
-    "Residential",
-    "River",
-    "SeaLake",
-)
