@@ -21,12 +21,12 @@ from shapely.geometry import LinearRing, LineString, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from swath.errors import GridMismatch
+from swath.geometry.polygons import orient_rings
 from swath.imagery.grid import Grid
 
 _LONGITUDE_LATITUDE = CRS.from_epsg(4326)
-_FOOTPRINT_STEPS = (
-    32  # points along each side of a scene's outline: its straight edges bend in longitude, latitude
-)
+# A scene's straight edges bend in longitude, latitude: points are set along each side of its outline.
+_FOOTPRINT_STEPS = 8
 
 
 class LonLat:
@@ -49,9 +49,7 @@ class LonLat:
         try:
             found = np.array(warp_transform(self._crs, _LONGITUDE_LATITUDE, xy[:, 0], xy[:, 1]))
         except (RasterioError, CPLE_BaseError) as error:
-            raise GridMismatch(
-                f"Points cannot be brought from '{self._name}' to longitude, latitude."
-            ) from error
+            raise GridMismatch(f"Points cannot be brought from '{self._name}' to longitude, latitude.") from error
         if not np.isfinite(found).all():
             raise GridMismatch(
                 f"Some points lie where '{self._name}' has no longitude, latitude; check the scene's place."
@@ -74,7 +72,7 @@ class LonLat:
 
 
 def footprint(grid: Grid) -> BaseGeometry:
-    """Return the outline of a grid in longitude, latitude, with points along its sides.
+    """Return the outline of a grid in longitude, latitude, counter-clockwise, with points on its sides.
 
     Raises `GridMismatch` for a grid without a reference system.
 
@@ -88,8 +86,7 @@ def footprint(grid: Grid) -> BaseGeometry:
     height, width = grid.size.height, grid.size.width
     outline = Polygon([(0, 0), (width, 0), (width, height), (0, height)])
     dense = shapely.segmentize(outline, max(height, width) / _FOOTPRINT_STEPS)
-    placed: BaseGeometry = LonLat(grid.crs).geometries([shapely.transform(dense, grid.to_map)])[0]
-    return placed
+    return orient_rings(LonLat(grid.crs).geometries([shapely.transform(dense, grid.to_map)])[0])
 
 
 def bounding_box(geometry: BaseGeometry) -> tuple[float, float, float, float]:
@@ -124,9 +121,7 @@ def parse_crs(crs: str) -> CRS:
     try:
         return CRS.from_user_input(crs)
     except CRSError as error:
-        raise GridMismatch(
-            f"'{crs}' is no reference system that PROJ understands; use EPSG:… or WKT."
-        ) from error
+        raise GridMismatch(f"'{crs}' is no reference system that PROJ understands; use EPSG:… or WKT.") from error
 
 
 def _leaves_the_map(bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -183,7 +178,5 @@ def _cut(shape: BaseGeometry) -> BaseGeometry:
         parts.append(shapely.transform(piece, lambda xy, turn=turn: xy - [turn * 360, 0]))
     pieces = shapely.get_parts(parts)
     # An edge that only touches the antimeridian leaves points and lines, which are no part of a polygon.
-    whole: BaseGeometry = shapely.union_all(
-        pieces[shapely.get_dimensions(pieces) == shapely.get_dimensions(shape)]
-    )
+    whole: BaseGeometry = shapely.union_all(pieces[shapely.get_dimensions(pieces) == shapely.get_dimensions(shape)])
     return whole

@@ -87,9 +87,7 @@ class Annotation(ABC):
 
     @abstractmethod
     def features(self) -> Iterator[Feature]:
-        """Yield the parts as shapely geometries in pixel coordinates; raise `AnnotationError` where there are
-        none.
-        """
+        """Yield the parts in pixel coordinates; raise `AnnotationError` where a kind has none."""
 
     def crop(self, window: Window) -> Self:
         """Cut out a window, even one that sticks out; what lies outside is unknown (`ignore`, or 0)."""
@@ -205,8 +203,7 @@ def unpack_array(value: Mapping[str, Any]) -> NDArray[Any]:
 
 
 def as_array(values: Any, shape: tuple[int | None, ...], dtype: type[np.generic], what: str) -> NDArray[Any]:
-    """Return values as an array of this type; raise `AnnotationError` unless the shape fits (None: any
-    length).
+    """Return values as an array; raise `AnnotationError` unless the shape fits (None: any length).
 
     An empty list fits every shape that has a free or zero axis.
 

@@ -87,9 +87,7 @@ class Instances(Objects):
         return there.select(np.array([mask.area > 0 for mask in masks], dtype=np.bool_)) if move.loses else there
 
     def merge_overlaps(self, rule: MergeRule) -> NDArray[np.int64]:
-        """Return the instances to keep after non-maximum suppression at `rule.iou` of the masks, best score
-        first.
-        """
+        """Return the instances to keep after suppression at `rule.iou` of their masks, best score first."""
         extents = shapely.box(*_boxes_of(self.masks).T)
 
         def iou(one: int, other: int) -> float:

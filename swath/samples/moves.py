@@ -49,8 +49,7 @@ class Move(ABC):
 
     @abstractmethod
     def array(self, values: NDArray[Any], *, fill: float = 0, smooth: bool = False) -> NDArray[Any]:
-        """Return the array (..., H, W) after the move, contiguous; what lies outside the old frame gets
-        `fill`.
+        """Return the array (..., H, W) after the move, contiguous; what comes from outside gets `fill`.
 
         With `smooth`, a move that has to interpolate does so bilinearly and gives float32; otherwise it takes
         the nearest pixel and keeps the type.
@@ -206,8 +205,7 @@ class Resize(Move):
 
 @dataclass(frozen=True, slots=True)
 class Rotate(Move):
-    """Turn counter-clockwise (as seen) by any angle in degrees about the centre of the frame, which keeps its
-    size.
+    """Turn counter-clockwise as seen, by an angle in degrees, about the centre; the frame keeps its size.
 
     A pixel of the result takes its value from the old frame where its centre falls inside it, else `fill`.
 

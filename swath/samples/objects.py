@@ -43,8 +43,7 @@ def absent() -> NDArray[Any]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MergeRule:
-    """When two objects of overlapping windows are one: points nearer than `radius` pixels, boxes and masks by
-    IoU.
+    """When two objects of overlapping windows are one: points by distance in pixels, others by IoU.
 
     The better score is kept. With `class_aware`, objects of different classes never merge.
 
@@ -122,8 +121,7 @@ class Objects(Annotation):
         return self.select(self.scores >= score)
 
     def shifted(self, rows: int, columns: int, size: Size) -> Self:
-        """Return the objects moved down and right into a frame of that size, such as a window's into its
-        scene.
+        """Return the objects moved down and right into a frame, such as a window's into its scene.
 
         What falls outside the new frame is cut or dropped, as a crop does.
         """
@@ -214,8 +212,7 @@ def suppress(
     iou: Callable[[int, int], float],
     threshold: float,
 ) -> NDArray[np.int64]:
-    """Return which objects to keep, best score first, so that no kept one has an IoU above the threshold with
-    another.
+    """Return which objects to keep, best score first, so that no two have an IoU above the threshold.
 
     `extents` are shapely geometries around the objects: only where they meet is `iou` asked. With `labels`,
     objects of different classes do not suppress each other.

@@ -76,8 +76,7 @@ def move_grid(grid: Grid, move: Move) -> Grid:
 
 
 def jitter_pixels(pixels: Pixels, brightness: float, contrast: float) -> Pixels:
-    """Return pixels with each band's values multiplied by `brightness`, and their distance to its mean by
-    `contrast`.
+    """Return pixels whose bands are scaled by `brightness`, and about their mean by `contrast`.
 
     Whole-number types are rounded and cut at their range. Pixels in a unit without brightness (decibel,
     kelvin, metre, unitless) come back as they are.

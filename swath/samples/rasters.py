@@ -132,9 +132,7 @@ class ClassMap(Annotation):
         canvas.paint(self.labels, self.known(), self.classes)
 
     def features(self) -> Iterator[Feature]:
-        """Yield a polygon for each connected area of one class, with its `class` and mean `confidence` if
-        known.
-        """
+        """Yield a polygon for each connected area of one class, with `class` and any mean `confidence`."""
         ignored = () if self.ignore is None else (self.ignore,)
         for polygon, label, confidence in labelled_areas(self.labels, ignored, self.confidence):
             properties: dict[str, FieldValue] = {"class": self.classes[label]}

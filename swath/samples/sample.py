@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """One example: `images` by slot, the `target` that is known about them, a `prompt`, and the ground it
-    covers.
+    """One example: `images` by slot, the known `target`, a `prompt`, and the ground that it covers.
 
     All slots show the same ground. They and the target may differ in pixel count (20 m bands beside 10 m
     ones, a sharp target of a coarse image); the first slot sets the sample's `size`. `key` names the sample

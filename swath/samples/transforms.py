@@ -94,8 +94,7 @@ class RandomRotate90:
 
 @dataclass(frozen=True)
 class RandomRotate:
-    """Turn by an angle drawn evenly from -`degrees` to `degrees`, about the centre; the corners become
-    invalid.
+    """Turn about the centre by an angle from -`degrees` to `degrees`; the corners become invalid.
 
     >>> RandomRotate(15.0).degrees
     15.0

@@ -195,9 +195,7 @@ class OrientedBoxes(Objects):
         return np.stack([along, across], axis=1)
 
     def corners(self) -> NDArray[np.float64]:
-        """Return the corners (N, 4, 2): top left, top right, bottom right and bottom left of the box at angle
-        0.
-        """
+        """Return the corners (N, 4, 2), clockwise from what is the top left at angle 0."""
         signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
         offsets: NDArray[np.float64] = signs @ self.half_sides()
         return self.boxes[:, None, :2] + offsets
@@ -280,9 +278,7 @@ def _with_normal_angles(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _box_around(along: NDArray[np.float64], across: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (N, 3) width, height and angle of the smaller of the two boxes on the sides of parallelograms
-    (N, 2).
-    """
+    """Return (N, 3) width, height and angle of the smaller box on a side of each parallelogram (N, 2)."""
     length, depth = np.hypot(*along.T), np.hypot(*across.T)
     area = np.abs(along[:, 0] * across[:, 1] - along[:, 1] * across[:, 0])
     lean = np.abs((along * across).sum(axis=1))

@@ -63,7 +63,5 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path} cannot be read ({str(error).splitlines()[0]}); train anew with resume=False."
         ) from error
     if header is None:
-        raise ResumeMismatch(
-            f"{path} is no checkpoint of a training run; give another folder or resume=False."
-        )
+        raise ResumeMismatch(f"{path} is no checkpoint of a training run; give another folder or resume=False.")
     return Checkpoint(tensors=tensors, numbers=json.loads(header))

@@ -91,9 +91,7 @@ def plan_epoch(samples: int, recipe: Recipe, epoch: int, *, rank: int = 0, world
     ((2, 2, 2), [0, 1, 2, 3, 4], [0, 0, 0, 0, 0, 1, 1, 1])
     """
     if samples < 1:
-        raise DataError(
-            "there is nothing to learn from: the data set has no samples; look at its folder and split."
-        )
+        raise DataError("there is nothing to learn from: the data set has no samples; look at its folder and split.")
     order = generator_for(Purpose.ORDER, recipe.seed, epoch).permutation(samples)
     a_step = recipe.batch_size * recipe.accumulate * world
     steps = -(-samples // a_step)
@@ -123,9 +121,7 @@ class BatchMaker:
             generator = generator_for(Purpose.MIXING, self.recipe.seed, plan.epoch, plan.number)
             batch = mix_batch(batch, generator, mixup=self.recipe.mixup, cutmix=self.recipe.cutmix)
         if self.recipe.channels_last:
-            images = {
-                slot: v.contiguous(memory_format=torch.channels_last) for slot, v in batch.images.items()
-            }
+            images = {slot: v.contiguous(memory_format=torch.channels_last) for slot, v in batch.images.items()}
             batch = replace(batch, images=images)
         return batch
 

@@ -71,9 +71,7 @@ def draw_patch(area: float, generator: Generator) -> Patch:
     True
     """
     half = np.sqrt(area) / 2
-    (top, left), (bottom, right) = np.clip(
-        generator.random(2) + np.array([[-half], [half]]), 0.0, 1.0
-    ).tolist()
+    (top, left), (bottom, right) = np.clip(generator.random(2) + np.array([[-half], [half]]), 0.0, 1.0).tolist()
     return Patch(top=top, left=left, bottom=bottom, right=right)
 
 
@@ -92,9 +90,7 @@ def cut_images(batch: Batch, labels: Sequence[Label], partners: np.ndarray, patc
     """Return CutMix with one patch, which comes from each image's partner."""
     order = torch.from_numpy(partners)
     images = {slot: _pasted(values, order, patch) for slot, values in batch.images.items()}
-    valid = {
-        slot: None if mask is None else _pasted(mask, order, patch) for slot, mask in batch.valid.items()
-    }
+    valid = {slot: None if mask is None else _pasted(mask, order, patch) for slot, mask in batch.valid.items()}
     height, width = next(iter(images.values())).shape[-2:]
     rows, columns = patch.slices(height, width)
     covered = (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
@@ -104,9 +100,7 @@ def cut_images(batch: Batch, labels: Sequence[Label], partners: np.ndarray, patc
 def mix_labels(labels: Sequence[Label], partners: np.ndarray, weight: float) -> tuple[Annotation, ...]:
     """Return labels whose scores are `weight` of their own and the rest of their partner's."""
     return tuple(
-        replace(
-            label, scores=(weight * label.scores + (1 - weight) * labels[partner].scores).astype(np.float32)
-        )
+        replace(label, scores=(weight * label.scores + (1 - weight) * labels[partner].scores).astype(np.float32))
         for label, partner in zip(labels, partners, strict=True)
     )
 

@@ -44,10 +44,7 @@ def decay_groups(module: nn.Module, *, decay_everything: bool = False) -> DecayG
     (['0.weight'], ['0.bias', '1.weight', '1.bias'])
     """
     of_norms = {
-        id(parameter)
-        for part in module.modules()
-        if isinstance(part, _NORMS)
-        for parameter in part.parameters()
+        id(parameter) for part in module.modules() if isinstance(part, _NORMS) for parameter in part.parameters()
     }
     decayed: dict[str, Tensor] = {}
     spared: dict[str, Tensor] = {}
@@ -70,9 +67,7 @@ def build_optimiser(groups: DecayGroups, recipe: Recipe) -> torch.optim.AdamW:
     [0.05, 0.0]
     """
     if not groups.names:
-        raise TrainingError(
-            "the model has no trainable weights: all of them are frozen; set requires_grad on some."
-        )
+        raise TrainingError("the model has no trainable weights: all of them are frozen; set requires_grad on some.")
     split = ((groups.decayed, recipe.weight_decay), (groups.spared, 0.0))
     return torch.optim.AdamW(
         [{"params": list(part.values()), "weight_decay": decay} for part, decay in split if part],
@@ -91,11 +86,7 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
 def optimiser_tensors(optimiser: torch.optim.Optimizer, names: tuple[str, ...]) -> dict[str, Tensor]:
     """Return the optimiser's state as `quantity/parameter name` -> tensor; `names` are in its own order."""
     state = optimiser.state_dict()["state"]
-    return {
-        f"{quantity}/{names[number]}": value
-        for number, kept in state.items()
-        for quantity, value in kept.items()
-    }
+    return {f"{quantity}/{names[number]}": value for number, kept in state.items() for quantity, value in kept.items()}
 
 
 def load_optimiser_tensors(

@@ -87,8 +87,7 @@ def round_ticks(low: float, high: float, *, about: int = 5) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     return [
-        round(number * step, 12)
-        for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+        round(number * step, 12) for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
     ]
 
 
@@ -144,9 +143,7 @@ def panels_of(lines: Sequence[dict[str, Any]]) -> list[Panel]:
         if one not in shares
     ]
     for title, key in (("Learning rate", "learning_rate"), ("Gradient norm", "gradient_norm")):
-        panels.append(
-            Panel(title=title, series=(_line(title.lower(), steps, [line[key] for line in steps]),))
-        )
+        panels.append(Panel(title=title, series=(_line(title.lower(), steps, [line[key] for line in steps]),)))
     return [panel for panel in panels if any(one.values for one in panel.series)]
 
 
@@ -219,9 +216,7 @@ def _series(lines: Sequence[dict[str, Any]], key: str) -> list[Series]:
 
 def _line(name: str, lines: Sequence[dict[str, Any]], values: Sequence[float | None]) -> Series:
     """Drop what is no number, and thin long runs out to means of neighbours."""
-    points = [
-        (line["epochs_done"], value) for line, value in zip(lines, values, strict=True) if value is not None
-    ]
+    points = [(line["epochs_done"], value) for line, value in zip(lines, values, strict=True) if value is not None]
     width = -(-len(points) // _MOST_POINTS) or 1
     bins = [points[start : start + width] for start in range(0, len(points), width)]
     return Series(

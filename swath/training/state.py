@@ -100,9 +100,7 @@ def describe_run(model: Model, recipe: Recipe, samples: int) -> dict[str, Any]:
     How many threads feed the loop changes nothing and is left out.
     """
     kind = type(model)
-    settings = {
-        entry.name: getattr(recipe, entry.name) for entry in fields(recipe) if entry.name != "workers"
-    }
+    settings = {entry.name: getattr(recipe, entry.name) for entry in fields(recipe) if entry.name != "workers"}
     # A plain function shows its address, which is another in every process.
     transforms = [re.sub(r" at 0x[0-9a-f]+", "", repr(transform)) for transform in recipe.transforms]
     return {

@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from swath.errors import BandMismatch, OutputExists, OutputFailed
 from swath.imagery.atomic import AtomicOutput, free_space, is_disk_full, part_path, readable_bytes, write_all
+
+SMALL = 64 * 1024
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB; skips where this user may not make one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only the superuser can mount a small file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_the_final_name_appears_only_after_the_block(tmp_path: Path) -> None:
@@ -25,7 +43,9 @@ def test_the_final_name_appears_only_after_the_block(tmp_path: Path) -> None:
 
 
 def test_the_part_has_the_same_name_in_every_run(tmp_path: Path) -> None:
-    assert AtomicOutput(tmp_path / "map.tif").part == part_path(tmp_path / "map.tif") == tmp_path / ".map.tif.swath-part"
+    assert (
+        AtomicOutput(tmp_path / "map.tif").part == part_path(tmp_path / "map.tif") == tmp_path / ".map.tif.swath-part"
+    )
 
 
 def test_an_exception_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -96,7 +116,10 @@ def test_a_folder_or_a_file_in_the_way_is_said(tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_system_that_means_a_full_disk_is_told_with_the_free_space(tmp_path: Path) -> None:
-    with pytest.raises(OutputFailed, match=r"map\.txt': the disk is full \(.* free in"), AtomicOutput(tmp_path / "map.txt"):
+    with (
+        pytest.raises(OutputFailed, match=r"map\.txt': the disk is full \(.* free in"),
+        AtomicOutput(tmp_path / "map.txt"),
+    ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert list(tmp_path.iterdir()) == []
 
@@ -141,7 +164,87 @@ def test_bytes_are_written_at_their_offset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (2_500_000_000, "2.5 GB"), (3e15, "3000.0 TB")]
+    ("count", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (2_500_000_000, "2.5 GB"), (3e15, "3000.0 TB")],
 )
 def test_numbers_of_bytes_are_readable(count: int, text: str) -> None:
     assert readable_bytes(int(count)) == text
+
+
+WRITE_ONE = """
+import sys
+import numpy as np, shapely
+from pathlib import Path
+from swath.errors import OutputFailed
+from swath.geometry.windows import Size, Window
+from swath.imagery import raster_writer
+from swath.imagery.features import Feature, Field
+from swath.imagery.grid import Affine, Grid
+from swath.imagery.raster_writer import RasterLayout, ScratchRaster, finish_cog
+from swath.imagery.vector_writer import VectorWriter
+
+values = np.random.default_rng(0).integers(0, 40, (2, 1100, 1100)).astype(np.uint8)
+grid = Grid(crs="EPSG:32633", transform=Affine(10, 0, 5e5, 0, -10, 5e6), size=Size(1100, 1100))
+layout = RasterLayout(grid=grid, dtype="uint8", names=("class", "confidence"))
+features = [Feature(shapely.Point(i, i % 97).buffer(3), {"name": f"number {i}"}) for i in range(3000)]
+
+def write(path, scratch):
+    if path.suffix == ".tif":
+        finish_cog(scratch, path, layout, overwrite=True)
+        return
+    with VectorWriter(path, crs="EPSG:32633", fields=[Field("name", str)], geometry="Polygon") as writer:
+        writer.add(features)
+
+def make_scratch(folder):
+    scratch = ScratchRaster(folder / "scratch", size=grid.size, bands=2, dtype="uint8")
+    scratch.write(Window(0, 0, 1100, 1100), values)
+    return scratch
+"""
+SUFFIXES = [".tif", ".gpkg", ".geojson", ".parquet", ".fgb"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_that_may_not_grow_is_told_and_removed(suffix: str, tmp_path: Path) -> None:
+    # The limit is set just below the full length too: there libraries are known to hide that the last bytes were lost.
+    script = (
+        WRITE_ONE
+        + f"""
+import resource
+folder = Path({str(tmp_path)!r})
+scratch = make_scratch(folder)
+write(folder / "result{suffix}", scratch)
+length = (folder / "result{suffix}").stat().st_size
+(folder / "result{suffix}").unlink()
+raster_writer._build_overviews = lambda *_: None  # done above; the scratch is longer than the limit
+for limit in (1000, length // 3, length * 9 // 10, length - 2):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    try:
+        write(folder / "result{suffix}", scratch)
+    except OutputFailed as error:
+        print("beyond the largest file allowed" in str(error), sorted(p.name for p in folder.iterdir()))
+"""
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["True ['scratch']"] * 4, done.stdout + done.stderr
+
+
+def test_a_full_disk_is_told_for_every_format_and_leaves_it_empty(small_disk: Path, tmp_path: Path) -> None:
+    script = (
+        WRITE_ONE
+        + f"""
+scratch = make_scratch(Path({str(tmp_path)!r}))
+for suffix in {SUFFIXES!r}:
+    folder = Path({str(small_disk)!r})
+    try:
+        write(folder / f"result{{suffix}}", scratch)
+    except OutputFailed as error:
+        print(suffix, "the disk is full (0 bytes free" in str(error), [p.name for p in folder.iterdir()])
+try:
+    make_scratch(folder)
+except OutputFailed as error:
+    print("needs" in str(error), [p.name for p in folder.iterdir()])
+"""
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    expected = [f"{suffix} True []" for suffix in SUFFIXES] + ["True []"]
+    assert done.stdout.splitlines() == expected, done.stdout + done.stderr

@@ -88,6 +88,9 @@ class BrightnessModel(SmallModel):
             for values in self(batch)
         ]
 
+    def score_maps(self, batch: Batch) -> list[ScoreMap] | None:
+        return None
+
 
 class Mean(nn.Module):
     def forward(self, image: Tensor) -> Tensor:

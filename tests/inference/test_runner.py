@@ -174,11 +174,14 @@ def test_nothing_but_missing_pixels_leaves_no_result(tmp_path):
 
 
 def test_continuous_values_are_kept_and_missing_ones_are_nan(tmp_path):
-    values = texture(50, 70)
-    scene = open_scene(write_scene(tmp_path / "scene.tif", values))
+    values = np.maximum(texture(50, 70), 1)
+    values[:, 20:24, 30:60] = 0
+    scene = open_scene(write_scene(tmp_path / "scene.tif", values, nodata=0))
     run(brightness(), scene, tmp_path / "mean.tif")
     found = rasterio.open(tmp_path / "mean.tif").read(1)
-    np.testing.assert_allclose(found, (values.astype(np.float32).mean(0) - 127.5) / 127.5, atol=1e-5)
+    truth = (values.astype(np.float32).mean(0) - 127.5) / 127.5
+    truth[20:24, 30:60] = np.nan
+    np.testing.assert_allclose(found, truth, atol=1e-5)
 
 
 def test_labels_become_a_coarse_map_squares_and_a_vote(tmp_path):

@@ -95,27 +95,30 @@ def test_another_recipe_is_refused_and_may_replace(tmp_path, change):
     assert result.best_epoch == 2
 
 
-def test_a_time_limit_pauses_and_the_rest_is_as_if_it_had_not(tmp_path):
-    parts, whole = tmp_path / "parts", tmp_path / "whole"
-    arguments = {"recipe": quick(patience=1), "evaluate": lambda _: {"score": 1.0}}
+def run_step_by_step(folder, calls, recipe, evaluate):
+    """Call `train` with no time at all, which is one step a call, and return why each call ended."""
     reasons = []
-    for _ in range(8):  # steps in all, one a call
-        result = train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(16), folder=parts, time_limit=0.0, **arguments)
+    for _ in range(calls):
+        model = tiny.fresh(tiny.TinySegmenter)
+        result = train(model, tiny.Ponds(8), recipe, folder=folder, evaluate=evaluate, time_limit=0.0)
+        assert (folder / "best/model.safetensors").is_file()
         reasons.append(result.reason)
-        assert (parts / "best/model.safetensors").is_file()
-    # Extra validations do not wear out the patience; the first in its turn without a better value does.
-    assert reasons == ["time"] * 3 + ["patience"] * 5
-    arguments = {"recipe": quick(epochs=3), "evaluate": tiny.accuracy, "resume": True}
-    reasons = [
-        train(
-            tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), folder=tmp_path / "six", time_limit=0.0, **arguments
-        ).reason
-        for _ in range(6)
-    ]
-    assert reasons == ["time"] * 5 + ["epochs"]
-    train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), folder=whole, **arguments)
-    one, other = (load_checkpoint(tmp_path / name / "last.safetensors").part("model") for name in ("six", "whole"))
+    return reasons
+
+
+def test_a_time_limit_pauses_and_the_rest_is_as_if_it_had_not(tmp_path):
+    recipe = quick(epochs=3)  # of two steps
+    assert run_step_by_step(tmp_path / "parts", 6, recipe, tiny.accuracy) == ["time"] * 5 + ["epochs"]
+    train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), recipe, folder=tmp_path / "whole", evaluate=tiny.accuracy)
+    one, other = (load_checkpoint(tmp_path / name / "last.safetensors").part("model") for name in ("parts", "whole"))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_validations_out_of_turn_wear_out_no_patience(tmp_path):
+    recipe = quick(epochs=4, patience=1, validate_every=2)
+    reasons = run_step_by_step(tmp_path, 5, recipe, lambda _: {"score": 1.0})
+    # Those after steps 2 and 3 find nothing better and are forgiven; the one due after epoch 2 is not.
+    assert reasons == ["time", "time", "time", "patience", "patience"]
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(tmp_path, monkeypatch):
