@@ -14,8 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from swath.benchmarks.protocol import evaluate as evaluate_by_protocol
+from swath.benchmarks.measure import measure
 from swath.benchmarks.registry import parse_protocol_argument
+from swath.benchmarks.threshold import choose_threshold
 from swath.catalog import Catalog, closest, load_catalog
 from swath.datasets.registry import parse_data_argument
 from swath.errors import ConfigurationError, UnknownModel
@@ -25,9 +29,10 @@ from swath.inference.options import RunOptions
 from swath.inference.runner import Progress, RunResult, predict_scene, run
 from swath.models.base import Model
 from swath.models.recipe import Recipe
+from swath.models.outputs import PointOutput
 from swath.models.shipped import SHIPPED, WEIGHTS, ShippedModel
-from swath.models.store import CONFIG_FILE, StoredModel, load_model
-from swath.training.run import train_from
+from swath.models.store import CONFIG_FILE, StoredModel, load_model, save_model
+from swath.training.run import open_parts, train_from
 
 if TYPE_CHECKING:
     from swath.benchmarks.report import Report
@@ -183,23 +188,38 @@ def train(
 ) -> TrainingResult:
     """Train a model on `DATASET=FOLDER` by a recipe, validating by the data set's first protocol.
 
-    `model` is a builder's name or a model; the weights that validated best are left in `folder/best`. The options are
-    those of `training.train`.
+    `model` is a builder's name or a model; a named one starts from weights drawn by the recipe's seed. The weights that
+    validated best (the last where the recipe watches nothing) are left in `folder/best`; a model of points gets the
+    threshold that is best on the validation part. The options are those of `training.train`.
     """
     argument = parse_data_argument(data)
-    ship = next((ship for ship in SHIPPED if ship.name == model), None)
-    built = build(model) if isinstance(model, str) else model
-    chosen = recipe or _recipe_of(model, ship)
     protocol = parse_protocol_argument(data).protocol
-    return train_from(
-        built,
+    ship = next((ship for ship in SHIPPED if ship.name == model), None)
+    chosen = recipe or _recipe_of(model, ship)
+    share = 0.1 if ship is None else ship.validation
+    result = train_from(
+        _fresh(model, chosen.seed) if isinstance(model, str) else model,
         argument.spec,
         argument.root,
         chosen,
         folder=folder,
         evaluate=lambda current, part: measure(current, protocol, part),
+        validation=share,
+        cached=True,
         **options,
     )
+    best = load_model(result.folder / "best")
+    if isinstance(best.model.config.output, PointOutput):
+        held_back = open_parts(argument.spec, argument.root, validation=share, seed=chosen.seed).validation
+        choose_threshold(best.model, held_back, protocol)
+        save_model(best.model, result.folder / "best", card=best.card)
+    return result
+
+
+def _fresh(name: str, seed: int) -> Model:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(name)
 
 
 def _recipe_of(model: str | Model, ship: ShippedModel | None) -> Recipe:

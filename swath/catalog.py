@@ -73,5 +73,5 @@ def closest(name: str, known: Iterable[str]) -> str:
     >>> closest("tree", ["trees", "landuse"])
     ' (did you mean trees?)'
     """
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3, cutoff=0.5)
     return f" (did you mean {' or '.join(near)}?)" if near else ""

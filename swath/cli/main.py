@@ -20,7 +20,6 @@ from swath.errors import ConfigurationError, SwathError, SwathWarning
 app = typer.Typer(
     name="swath",
     help="Understand Earth-observation imagery: imagery in, map out.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -44,9 +43,9 @@ def main() -> None:
     warnings.showwarning = _show_warning
     warnings.filterwarnings("always", category=SwathWarning)
     try:
-        app(standalone_mode=False)
+        app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except SwathError as error:
-        errors.print(f"swath: {error}")
+        errors.print(f"swath: {error}", markup=False)
         sys.exit(2)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
@@ -54,9 +53,10 @@ def main() -> None:
         errors.print("swath: interrupted; run the same command again to go on from where it stopped.")
         sys.exit(2)
     except Exception as error:
+        # Typer carries its own copy of click, whose usage errors are known by this method alone.
         if not hasattr(error, "format_message"):
             raise
-        errors.print(f"swath: {error.format_message()} See swath --help.")
+        errors.print(f"swath: {error.format_message()} See swath --help.", markup=False)
         sys.exit(2)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swath.errors import ConfigurationError, UnitMismatch
-from swath.imagery.bands import Unit, parse_band_numbers
+from swath.imagery.bands import Unit
 from swath.imagery.scene import Scene, open_scene
 from swath.models.outputs import PointOutput
 
@@ -69,8 +69,7 @@ def jobs(scenes: Sequence[str], output: Path) -> list[Job]:
 
 def open_job(job: Job, *, bands: str | None, unit: str | None) -> Scene:
     """Open a job's scene with the bands and unit that the user named."""
-    named = parse_band_numbers(bands) if bands and "=" in bands else bands
-    return open_scene(job.image, bands=named, unit=parse_unit(unit), **job.slots)
+    return open_scene(job.image, bands=bands, unit=parse_unit(unit), **job.slots)
 
 
 def parse_unit(text: str | None) -> Unit | None:

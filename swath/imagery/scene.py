@@ -165,9 +165,9 @@ def open_scene(
     """Open imagery as a `Scene`: `open_scene("scene.tif")` or `open_scene(before="2009.tif",
     after="2020.tif")`.
 
-    Each slot takes what `open_source` takes, or a source that is open already (and keeps its names). The slot `series` takes a
-    list, one item a date, and becomes the slots `series_1`, `series_2`, ... `bands` and `unit` hold for every
-    slot, or are mappings from slot to its own.
+    Each slot takes what `open_source` takes, or a source that is open already (and keeps its names). The slot
+    `series` takes a list, one item a date, and becomes the slots `series_1`, `series_2`, ... `bands` and `unit` hold
+    for every slot, or are mappings from slot to its own.
 
     >>> import numpy as np
     >>> pair = open_scene(before=np.zeros((1, 4, 4), np.uint8), after=np.ones((1, 4, 4), np.uint8), bands="red")

@@ -132,6 +132,7 @@ class Model(nn.Module, ABC):
             valid=valid,
             targets=targets if len(targets) == len(samples) else None,
             keys=tuple(sample.key for sample in samples),
+            prompts=tuple(sample.prompt for sample in samples),
         )
 
     @property

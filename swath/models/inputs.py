@@ -95,7 +95,8 @@ class InputSpec:
 
         Zero is the mean of the training data after normalisation, so it says the least.
         """
-        values = torch.from_numpy(np.ascontiguousarray(pixels.values)).to(torch.float32)
+        # A copy in any case: the pixels may be a view of the user's own array.
+        values = torch.from_numpy(np.ascontiguousarray(pixels.values)).to(torch.float32, copy=True)
         scale = torch.tensor([1.0 / value for value in self.std], dtype=torch.float32)[:, None, None]
         shift = torch.tensor(
             [-m / s for m, s in zip(self._spread(self.mean), self._spread(self.std), strict=True)]

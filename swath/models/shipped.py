@@ -26,13 +26,17 @@ WEIGHTS = Path(__file__).parent.parent / "weights"
 
 @dataclass(frozen=True, kw_only=True)
 class ShippedModel:
-    """A model by the name under which its weights ship: builder, recipe, data set and protocol."""
+    """A model by the name under which its weights ship: builder, recipe, data set and protocol.
+
+    `validation` is the share of the training part that is held back to choose weights or a threshold.
+    """
 
     name: str
     build: Callable[[], Model]
     recipe: Callable[[], Recipe]
     dataset: str
     protocol: str
+    validation: float
 
 
 NAIP_MEAN = (114.0, 116.2, 111.7, 118.2)

@@ -38,8 +38,12 @@ class StoredModel:
     sha256: str
 
 
-def save_model(model: Model, folder: str | Path, *, card: Card | None = None) -> Path:
-    """Write `config.json`, `model.safetensors` and `README.md` (the card) into a folder, made if needed."""
+def save_model(model: Model, folder: str | Path, *, card: Card | None = None, half: bool = False) -> Path:
+    """Write `config.json`, `model.safetensors` and `README.md` (the card) into a folder, made if needed.
+
+    With `half`, kernels and matrices are stored as 16-bit floats (read back as 32-bit ones), which halves the file;
+    biases, norms and statistics stay whole.
+    """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     own = card or type(model).card()
@@ -50,7 +54,7 @@ def save_model(model: Model, folder: str | Path, *, card: Card | None = None) ->
         "config": TypeAdapter(kind.Config).dump_python(model.config, mode="json"),
         "card": TypeAdapter(Card).dump_python(own, mode="json"),
     }
-    tensors = {name: _plain(value) for name, value in model.network.state_dict().items()}
+    tensors = {name: _plain(value, half=half) for name, value in model.network.state_dict().items()}
     save_file(tensors, target / WEIGHTS_FILE)
     (target / CONFIG_FILE).write_text(
         json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -90,8 +94,9 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _plain(value: Tensor) -> Tensor:
-    return value.detach().to("cpu").contiguous().clone()
+def _plain(value: Tensor, *, half: bool) -> Tensor:
+    plain = value.detach().to("cpu").contiguous().clone()
+    return plain.half() if half and plain.is_floating_point() and plain.ndim >= 2 else plain
 
 
 def _read_document(source: Path) -> dict[str, Any]:

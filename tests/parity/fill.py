@@ -28,6 +28,12 @@ def fill(name: str, shape: Sequence[int]) -> NDArray[np.float32]:
     noise = generator(name).standard_normal(tuple(shape))
     if last == "running_var":
         values = np.exp(0.2 * noise)
+    elif last == "A_log":
+        values = np.log(np.arange(1, shape[-1] + 1)) + 0.1 * noise
+    elif last == "D":
+        values = 1 + 0.1 * noise
+    elif last == "pos_embed":
+        values = 0.02 * noise
     elif last == "weight" and len(shape) == 1:
         values = 1 + 0.1 * noise
     elif last == "weight":
