@@ -120,7 +120,9 @@ def test_relative_links_lead_to_a_file_and_a_heading(page: Path) -> None:
         place = (page.parent / path).resolve() if path else page
         assert place.exists(), f"{named(page)} links to {target}"
         if anchor:
-            assert anchor in {slug(found["title"]) for found in HEADING.finditer(prose(place))}, f"{named(page)}: {target}"
+            assert anchor in {slug(found["title"]) for found in HEADING.finditer(prose(place))}, (
+                f"{named(page)}: {target}"
+            )
 
 
 def slug(title: str) -> str:
@@ -132,7 +134,7 @@ def test_command_lines_are_ones_that_swath_takes() -> None:
     verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     seen = set()
     for page, words in command_lines():
-        if words[0] == "swath" and words[1:] != ["--help"]:
+        if words[0] == "swath" and "--help" not in words:
             verb, *arguments = words[1:]
             assert verb in verbs, f"{page}: swath {verb}"
             # Parses arguments and options, and runs nothing.
@@ -151,7 +153,9 @@ def test_verbs_named_in_the_text_exist(page: Path) -> None:
 def test_make_targets_that_are_named_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named_in_text = {found for page in PAGES for found in re.findall(r"`make ([a-z]+)`", prose(page))}
-    named_in_blocks = {word for _, words in command_lines() if words[0] == "make" for word in words[1:] if "=" not in word}
+    named_in_blocks = {
+        word for _, words in command_lines() if words[0] == "make" for word in words[1:] if "=" not in word
+    }
     assert {"demo", "test"} <= named_in_text | named_in_blocks <= targets
 
 

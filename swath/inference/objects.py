@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from swath.geometry.windows import Window
 from swath.samples.instances import Instances
 from swath.samples.vectors import Boxes, OrientedBoxes, Points
 
@@ -32,6 +33,7 @@ class ObjectStitcher:
         self.plan = plan
         self.rule = rule
         self._row: list[Objects] = []
+        self._windows: list[Window] = []
         self._open: Objects | None = None
 
     @property
@@ -52,14 +54,15 @@ class ObjectStitcher:
         inside &= (y >= core.row - reach) & (y < core.stop_row + reach)
         inside &= (x >= 0) & (x < self.plan.scene.width) & (y >= 0) & (y < self.plan.scene.height)
         self._row.append(found.select(inside))
+        self._windows.append(planned.read)
 
     def finish_row(self, row: int) -> Objects | None:
         """Merge what the row brought and return the objects that are settled, from top to bottom."""
-        gathered = ([] if self._open is None else [self._open]) + self._row
-        self._row = []
-        if not gathered:
+        parts, windows = self._row, self._windows
+        self._row, self._windows = [], []
+        everything = self._merged(row, parts, windows)
+        if everything is None:
             return None
-        everything = type(gathered[0]).concatenate(gathered).deduplicated(self.rule)
         if row == self.plan.rows - 1:
             settled = np.ones(len(everything), bool)
         else:
@@ -69,6 +72,23 @@ class ObjectStitcher:
         done = everything.select(settled)
         x, y = done.centres().T
         return done.select(np.lexsort((x, y)))
+
+    def _merged(self, row: int, parts: list[Objects], windows: list[Window]) -> Objects | None:
+        """Put a row's objects and the open ones together, each once; masks that a seam has cut are joined."""
+        cut = [part for part in parts if isinstance(part, Instances)]
+        if cut:
+            joined = Instances.join_touching(cut, windows, iou=self.rule.iou)
+            if isinstance(self._open, Instances):
+                strips = [self._strip(row - 1), self._strip(row)]
+                joined = Instances.join_touching([self._open, joined], strips, iou=self.rule.iou)
+            return joined
+        gathered = ([] if self._open is None else [self._open]) + parts
+        return type(gathered[0]).concatenate(gathered).deduplicated(self.rule) if gathered else None
+
+    def _strip(self, row: int) -> Window:
+        """Everything that a row of windows reads."""
+        first = self.plan[row * self.plan.columns].read
+        return Window(first.row, 0, first.height, self.plan.scene.width)
 
     def _reach(self, objects: Objects) -> int:
         """How far beyond its core a window reports: the merging radius for points, the halo for things with extent."""

@@ -147,7 +147,12 @@ def landuse_recipe() -> Recipe:
 
 SHIPPED = (
     ShippedModel(
-        name="trees", build=trees, recipe=trees_recipe, dataset="urban-trees", protocol="urban-trees/f1-6m"
+        name="trees",
+        build=trees,
+        recipe=trees_recipe,
+        dataset="urban-trees",
+        protocol="urban-trees/f1-6m",
+        validation=0.1,
     ),
     ShippedModel(
         name="landuse",
@@ -155,5 +160,6 @@ SHIPPED = (
         recipe=landuse_recipe,
         dataset="eurosat",
         protocol="eurosat/accuracy-20%",
+        validation=0.05,
     ),
 )

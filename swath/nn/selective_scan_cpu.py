@@ -29,6 +29,7 @@ from swath.geometry._compile import compiled
 from swath.nn.kernels import (
     AHEAD,
     LANES,
+    Array,
     exponential,
     flat,
     lane_sums,
@@ -46,16 +47,9 @@ CHUNK = 32
 PAGE, APART = 1024, 144
 
 
-class _Inputs(NamedTuple):
-    u: Array
-    delta: Array
-    A: Array
-    B: Array
-    C: Array
-    D: Array
+class _Operands(NamedTuple):
+    """The inputs of a scan, or their gradients."""
 
-
-class _Gradients(NamedTuple):
     u: Array
     delta: Array
     A: Array
@@ -118,7 +112,7 @@ def _checkpoint(block: _Block, shape: _Shape, chunk: int) -> int:
 
 
 @compiled
-def _scan_block(inputs: _Inputs, y: Array, checkpoints: Array, keep: bool, block: _Block, shape: _Shape) -> None:
+def _scan_block(inputs: _Operands, y: Array, checkpoints: Array, keep: bool, block: _Block, shape: _Shape) -> None:
     states = _aligned_zeros(block.groups * shape.state * LANES)
     for t in range(shape.length):
         token = block.sequence * shape.length + t
@@ -147,7 +141,7 @@ def _scan_block(inputs: _Inputs, y: Array, checkpoints: Array, keep: bool, block
 
 
 @compiled
-def _scan(start: int, stop: int, inputs: _Inputs, y: Array, checkpoints: Array, keep: bool, shape: _Shape) -> None:
+def _scan(start: int, stop: int, inputs: _Operands, y: Array, checkpoints: Array, keep: bool, shape: _Shape) -> None:
     for task in range(start, stop):
         _scan_block(inputs, y, checkpoints, keep, _block(task, shape), shape)
 
@@ -179,7 +173,7 @@ def _scratch(block: _Block, shape: _Shape) -> _Scratch:
 
 @compiled
 def _recompute(
-    inputs: _Inputs, checkpoints: Array, scratch: _Scratch, block: _Block, shape: _Shape, chunk: int
+    inputs: _Operands, checkpoints: Array, scratch: _Scratch, block: _Block, shape: _Shape, chunk: int
 ) -> None:
     """Fill the scratch states (before step 0, after step 0, ...) and decays of one chunk."""
     size = block.groups * shape.state * LANES
@@ -205,7 +199,7 @@ def _recompute(
 
 @compiled
 def _step_back(
-    inputs: _Inputs, g_y: Array, gradients: _Gradients, scratch: _Scratch, block: _Block, shape: _Shape, t: int
+    inputs: _Operands, g_y: Array, gradients: _Operands, scratch: _Scratch, block: _Block, shape: _Shape, t: int
 ) -> None:
     """Take the gradient of the states from after step t to before it, and add what it gives to the inputs'."""
     size = block.groups * shape.state * LANES
@@ -250,7 +244,7 @@ def _step_back(
 
 @compiled
 def _scan_back(
-    start: int, stop: int, inputs: _Inputs, checkpoints: Array, g_y: Array, gradients: _Gradients, shape: _Shape
+    start: int, stop: int, inputs: _Operands, checkpoints: Array, g_y: Array, gradients: _Operands, shape: _Shape
 ) -> None:
     for task in range(start, stop):
         block = _block(task, shape)
@@ -286,10 +280,10 @@ def _padded(tensor: Tensor, width: int) -> Tensor:
 
 def _pack(
     u_BLE: Tensor, delta_BLE: Tensor, A_EN: Tensor, B_BLN: Tensor, C_BLN: Tensor, D_E: Tensor, width: int
-) -> _Inputs:
+) -> _Operands:
     A = _padded(A_EN.T, width).view(A_EN.shape[1], -1, LANES).transpose(0, 1).contiguous()
     wide = (_padded(tensor, width) for tensor in (u_BLE, delta_BLE))
-    return _Inputs(*map(flat, (*wide, A, B_BLN.contiguous(), C_BLN.contiguous(), _padded(D_E, width))))
+    return _Operands(*map(flat, (*wide, A, B_BLN.contiguous(), C_BLN.contiguous(), _padded(D_E, width))))
 
 
 def scan_forward(
@@ -343,7 +337,7 @@ def scan_backward(
     g_u, g_delta = u_BLE.new_empty(2, batch, length, width)
     g_A, g_D = u_BLE.new_empty(batch, width // LANES, state, LANES), u_BLE.new_empty(batch, width)
     g_B, g_C = u_BLE.new_empty(2, parts, batch, length, math.ceil(state / LANES) * LANES)
-    gradients = _Gradients(*map(flat, (g_u, g_delta, g_A, g_B, g_C, g_D)))
+    gradients = _Operands(*map(flat, (g_u, g_delta, g_A, g_B, g_C, g_D)))
     g_y = flat(_padded(g_BLE, width))
     share_out(_scan_back, _tasks(shape), inputs, flat(states), g_y, gradients, shape)
     E = u_BLE.shape[2]

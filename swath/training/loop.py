@@ -100,7 +100,7 @@ def train(
     model), `log.jsonl` and `last.safetensors`, the state of the run after every epoch, or every
     `checkpoint_every` steps; with `resume` a run that died continues from there and ends with the same
     weights, bit for bit on a CPU. Without it the run starts anew and replaces what is there. `time_limit` is
-    in seconds of this call; when it is over the weights of then are evaluated, and a later call goes on.
+    in seconds of this call (one step at least); then the weights are evaluated, and a later call goes on.
 
     All randomness comes from `recipe.seed`; the global generators of torch are left as they were found.
 

@@ -8,6 +8,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections import Counter
@@ -25,7 +26,9 @@ import rasterio
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning
 from shapely.geometry import MultiPolygon, Point, Polygon
 
 from swath.errors import (
@@ -73,7 +76,8 @@ def test_a_scratch_holds_what_was_written_in_any_order(tmp_path: Path) -> None:
         rows, columns = window.slices
         scratch.write(window, values[:, rows, columns])
     np.testing.assert_array_equal(scratch.read(Window(0, 0, 1300, 1100)), values)
-    with rasterio.open(scratch.path) as opened:  # GDAL is the independent reader of the hand-made BigTIFF
+    # GDAL is the independent reader of the hand-made BigTIFF.
+    with pytest.warns(NotGeoreferencedWarning), rasterio.open(scratch.path) as opened:
         np.testing.assert_array_equal(opened.read(), values)
         assert opened.overviews(1) == [2, 4]
         assert opened.block_shapes == [(512, 512)] * 2
@@ -99,8 +103,6 @@ def test_a_scratch_is_like_an_array(
 
 
 def test_threads_that_write_side_by_side_do_not_undo_each_other(tmp_path: Path) -> None:
-    import threading
-
     scratch = ScratchRaster(tmp_path / "scratch", size=Size(512, 512), bands=1, dtype="uint8")
 
     def write_columns(start: int) -> None:
@@ -173,15 +175,23 @@ def test_the_commonest_of_four_is_what_counting_says() -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "bands", "height", "width"),
-    [("uint8", 2, 1100, 1300), ("float32", 3, 513, 1027), ("int16", 1, 1, 1), ("uint16", 4, 40, 600)]
-    + [("int8", 1, 700, 2), ("uint32", 1, 30, 20), ("int32", 2, 30, 20), ("float64", 1, 600, 600)],
+    [
+        ("uint8", 2, 1100, 1300),
+        ("float32", 3, 513, 1027),
+        ("int16", 1, 1, 1),
+        ("uint16", 4, 40, 600),
+        ("int8", 1, 700, 2),
+        ("uint32", 1, 30, 20),
+        ("int32", 2, 30, 20),
+        ("float64", 1, 600, 600),
+    ],
 )
 def test_a_raster_is_read_back_as_it_was(dtype: str, bands: int, height: int, width: int, tmp_path: Path) -> None:
     values = noise(bands, height, width, dtype=dtype)
     path = write_raster(tmp_path / "map.tif", values, layout_of(values))
     with rasterio.open(path) as opened:
         np.testing.assert_array_equal(opened.read(), values)
-        assert opened.crs == rasterio.crs.CRS.from_epsg(32633)
+        assert opened.crs == CRS.from_epsg(32633)
         assert tuple(opened.transform)[:6] == (10, 0, 500_000, 0, -10, 5_000_000)
     assert [entry.name for entry in tmp_path.iterdir()] == ["map.tif"]
 
@@ -407,8 +417,8 @@ def test_no_features_are_a_valid_file(suffix: str, tmp_path: Path) -> None:
         assert table.num_rows == 0
         assert table.schema.names == ["class", "score", "count", "sure", "geometry", "bbox"]
         return
+    assert len(read_columns(path)[1]) == 0 if suffix == ".fgb" else pyogrio.read_info(path)["features"] == 0
     found = pyogrio.read_info(path)
-    assert found["features"] == 0
     if suffix in (".gpkg", ".fgb"):
         assert found["fields"].tolist() == ["class", "score", "count", "sure"]
         assert found["geometry_type"] == "Polygon"
@@ -451,7 +461,7 @@ def test_a_geopackage_has_the_date_it_is_given_and_a_spatial_index(tmp_path: Pat
 def test_the_reference_system_is_kept_or_absent(suffix: str, tmp_path: Path) -> None:
     lambert = "+proj=laea +lat_0=52 +lon_0=10 +datum=WGS84"
     kept = pyogrio.read_info(write_features(tmp_path / f"a{suffix}", some_features(2), crs=lambert))["crs"]
-    assert "Lambert Azimuthal Equal Area" in kept
+    assert CRS.from_string(kept) == CRS.from_string(lambert)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         path = write_features(tmp_path / f"b{suffix}", some_features(2), crs=None)
