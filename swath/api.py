@@ -184,19 +184,26 @@ def predict(
 
 
 def train(
-    model: str | Model, data: str, *, folder: str | Path, recipe: Recipe | None = None, **options: Any
+    model: str | Model,
+    data: str,
+    *,
+    folder: str | Path,
+    recipe: Recipe | None = None,
+    validation: float | None = None,
+    **options: Any,
 ) -> TrainingResult:
     """Train a model on `DATASET=FOLDER` by a recipe, validating by the data set's first protocol.
 
     `model` is a builder's name or a model; a named one starts from weights drawn by the recipe's seed. The weights that
     validated best (the last where the recipe watches nothing) are left in `folder/best`; a model of points gets the
-    threshold that is best on the validation part. The options are those of `training.train`.
+    threshold that is best on the validation part, which is the share `validation` of the training part. The options are
+    those of `training.train`.
     """
     argument = parse_data_argument(data)
     protocol = parse_protocol_argument(data).protocol
     ship = next((ship for ship in SHIPPED if ship.name == model), None)
     chosen = recipe or _recipe_of(model, ship)
-    share = 0.1 if ship is None else ship.validation
+    share = validation or (0.1 if ship is None else ship.validation)
     result = train_from(
         _fresh(model, chosen.seed) if isinstance(model, str) else model,
         argument.spec,

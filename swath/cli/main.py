@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+_INTERRUPTED = 130
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
@@ -43,14 +44,10 @@ def main() -> None:
     warnings.showwarning = _show_warning
     warnings.filterwarnings("always", category=SwathWarning)
     try:
-        app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+        # Typer answers with the status of an early end: 130 after an interrupt.
+        status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False) or 0
     except SwathError as error:
         errors.print(f"swath: {error}", markup=False)
-        sys.exit(2)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        errors.print("swath: interrupted; run the same command again to go on from where it stopped.")
         sys.exit(2)
     except Exception as error:
         # Typer carries its own copy of click, whose usage errors are known by this method alone.
@@ -58,6 +55,11 @@ def main() -> None:
             raise
         errors.print(f"swath: {error.format_message()} See swath --help.", markup=False)
         sys.exit(2)
+    if status == _INTERRUPTED:
+        errors.print("swath: interrupted; run the same command again to go on from where it stopped.")
+        sys.exit(2)
+    if status:
+        sys.exit(status)
 
 
 def _show_warning(
@@ -139,6 +141,9 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the log, checkpoints and the best weights.")],
     epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share of the training part held back to choose the weights by.")
+    ] = None,
     device: DeviceOption = "auto",
     resume: ResumeOption = True,
 ) -> None:
@@ -154,6 +159,7 @@ def train(
             data,
             folder=output,
             recipe=recipe_of(model, **changes),
+            validation=validation,
             device=device,
             resume=resume,
             progress=line.show,

@@ -55,9 +55,7 @@ class AtomicOutput:
     '42'
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], *, overwrite: bool = False, resume: bool = False
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = Path(path)
         self.part = part_path(self.path)
         self.overwrite = overwrite
@@ -69,15 +67,11 @@ class AtomicOutput:
 
     def _check_free(self) -> None:
         if not self.path.name or len(os.fsencode(self.path.name)) > _MAXIMUM_NAME:
-            raise OutputFailed(
-                f"'{self.path}' is no file name that a result can be written to; choose another."
-            )
+            raise OutputFailed(f"'{self.path}' is no file name that a result can be written to; choose another.")
         if self.path.is_dir():
             raise OutputFailed(f"Cannot write '{self.path}': it is a folder; give the name of a file in it.")
         if self.path.exists() and not self.overwrite:
-            raise OutputExists(
-                f"'{self.path}' already exists; choose another name, or --overwrite to replace it."
-            )
+            raise OutputExists(f"'{self.path}' already exists; choose another name, or --overwrite to replace it.")
 
     def commit(self) -> Path:
         """Give the part its final name, once its bytes have reached the disk, and return that name."""

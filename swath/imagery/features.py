@@ -41,13 +41,10 @@ class Field:
 
     def __post_init__(self) -> None:
         if self.kind not in (str, int, float, bool):
-            raise OutputFailed(
-                f"The field '{self.name}' is of type {self.kind}; use str, int, float or bool."
-            )
+            raise OutputFailed(f"The field '{self.name}' is of type {self.kind}; use str, int, float or bool.")
         if not self.name or self.name.lower() in _RESERVED:
             raise OutputFailed(
-                f"A field cannot be called '{self.name}', which map formats keep for themselves; choose "
-                "another name."
+                f"A field cannot be called '{self.name}', which map formats keep for themselves; choose another name."
             )
 
     def accepts(self, value: FieldValue) -> bool:

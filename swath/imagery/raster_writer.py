@@ -168,6 +168,18 @@ def finish_cog(
     Raises `ShapeError` where the scratch does not fit the layout, `GridMismatch` for a reference system that
     is none, `OutputExists`, and `OutputFailed` for a suffix other than .tif or .tiff, a full disk and the
     like.
+
+    >>> import tempfile
+    >>> from swath.geometry.windows import Size
+    >>> from swath.imagery.grid import Affine
+    >>> grid = Grid(crs="EPSG:32633", transform=Affine(10, 0, 0, 0, -10, 0), size=Size(600, 700))
+    >>> layout = RasterLayout(grid=grid, dtype="uint8", names=("class",), nodata=255)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     scratch = ScratchRaster(Path(folder, "scratch"), size=grid.size, bands=1, dtype="uint8")
+    ...     scratch.write(Window(0, 0, 2, 700), np.ones((1, 2, 700), np.uint8))
+    ...     with rasterio.open(finish_cog(scratch, Path(folder, "map.tif"), layout)) as opened:
+    ...         opened.overviews(1), int(opened.read().sum())
+    ([2], 1400)
     """
     if Path(path).suffix.lower() not in (".tif", ".tiff"):
         raise OutputFailed(f"Cannot write '{path}': a raster map is written as .tif; give it that suffix.")

@@ -113,13 +113,10 @@ class ScratchRaster:
         self._check_window(window, level)
         if values.shape != (self.bands, window.height, window.width):
             raise ShapeError(
-                f"The window needs values of shape {(self.bands, window.height, window.width)}, "
-                f"found {values.shape}."
+                f"The window needs values of shape {(self.bands, window.height, window.width)}, found {values.shape}."
             )
         if not np.can_cast(values.dtype, self.dtype, casting="safe"):
-            raise ShapeError(
-                f"The raster holds {self.dtype} values, found {values.dtype}; convert them first."
-            )
+            raise ShapeError(f"The raster holds {self.dtype} values, found {values.dtype}; convert them first.")
         with output_errors(self.path):
             for piece in self._pieces(window, level):
                 rows, columns = piece.outside.slices
@@ -192,8 +189,7 @@ class ScratchRaster:
         size = self._levels[level].size
         if not Window(0, 0, size.height, size.width).contains(window):
             raise GeometryError(
-                f"The window {window} sticks out of the raster of {size.height} x {size.width} pixels; "
-                "clip it first."
+                f"The window {window} sticks out of the raster of {size.height} x {size.width} pixels; clip it first."
             )
 
     def _pieces(self, window: Window, level: int) -> Iterator[_Piece]:
@@ -203,9 +199,7 @@ class ScratchRaster:
                 tile = Window(tile_row * TILE, tile_column * TILE, TILE, TILE)
                 shared = tile.intersection(window)
                 if shared is not None:
-                    yield _Piece(
-                        tile_row * columns + tile_column, shared.relative_to(tile), shared.relative_to(window)
-                    )
+                    yield _Piece(tile_row * columns + tile_column, shared.relative_to(tile), shared.relative_to(window))
 
     def _offset(self, piece: _Piece, band: int, level: int) -> int:
         tile_start = self._levels[level].start + (piece.tile * self.bands + band) * self._tile_bytes
@@ -254,9 +248,7 @@ class ScratchRaster:
     def _tags(self, level: _Level, *, overview: bool) -> list[tuple[int, int, NDArray[Any]]]:
         tiles = level.rows * level.columns
         # A tile's bands lie side by side in the file, but the directory lists them band by band.
-        order = (
-            np.arange(tiles, dtype=np.uint64) * self.bands + np.arange(self.bands, dtype=np.uint64)[:, None]
-        )
+        order = np.arange(tiles, dtype=np.uint64) * self.bands + np.arange(self.bands, dtype=np.uint64)[:, None]
         offsets = level.start + order.ravel() * self._tile_bytes
         each = np.ones(self.bands, np.uint64)
         return [
@@ -300,6 +292,5 @@ def _check_shape(size: Size, bands: int, dtype: np.dtype[Any]) -> None:
     limit = 8 if dtype.kind == "f" else 4
     if dtype.kind not in _SAMPLE_FORMATS or dtype.itemsize > limit or dtype == np.float16:
         raise ConfigurationError(
-            f"A raster file cannot hold values of type {dtype}; use an integer of up to 32 bits, float32 or "
-            "float64."
+            f"A raster file cannot hold values of type {dtype}; use an integer of up to 32 bits, float32 or float64."
         )

@@ -224,7 +224,7 @@ def _model_properties(model: ModelProvenance) -> dict[str, Any]:
         },
     }
     if model.classes:
-        output["classification:classes"] = [{"value": value, "name": name} for value, name in enumerate(model.classes)]
+        output["classification:classes"] = [_class_entry(value, title) for value, title in enumerate(model.classes)]
     found: dict[str, Any] = {
         "mlm:name": _model_name(model.name),
         "mlm:architecture": model.architecture,

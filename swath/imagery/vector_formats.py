@@ -20,14 +20,13 @@ from typing import IO, Any, ClassVar, Protocol
 from urllib.parse import quote
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.ipc
-import pyarrow.parquet
 import pyogrio
 import pyogrio.errors
 import pyogrio.raw
 import shapely
 from numpy.typing import NDArray
+from pyarrow import ipc, parquet
+from pyarrow import lib as pa  # the part of pyarrow that its type checking leaves open
 from shapely.geometry import MultiPolygon, Polygon
 
 from swath.errors import SwathWarning
@@ -47,6 +46,10 @@ class VectorLayout:
 
     That is the layer's name, the reference system, the fields and the type of all geometries. `timestamp` is
     the date that a format puts into the file (a GeoPackage's last change).
+
+    >>> VectorLayout(name="trees", crs="EPSG:32633", fields=(Field("class", str),), geometry="Point",
+    ...              timestamp=datetime(2024, 5, 1, tzinfo=UTC)).fields[0].name
+    'class'
     """
 
     name: str
@@ -58,7 +61,11 @@ class VectorLayout:
 
 @dataclass(frozen=True)
 class FeatureBatch:
-    """Geometries (N,) of shapely objects, and for each field its N values."""
+    """Geometries (N,) of shapely objects, and for each field its N values.
+
+    >>> len(FeatureBatch(shapely.points([[0, 0], [1, 1]]), {"class": ["oak", None]}).geometries)
+    2
+    """
 
     geometries: NDArray[Any]
     columns: Mapping[str, Sequence[FieldValue]]
@@ -87,6 +94,18 @@ class GeoJsonSink:
 
     Without a reference system the coordinates are pixels, which the standard does not know: the collection
     then has a member `swath:coordinates` that says so, and a `SwathWarning` is given.
+
+    >>> import tempfile
+    >>> layout = VectorLayout(name="trees", crs="EPSG:4326", fields=(), geometry="Point",
+    ...                       timestamp=datetime(2024, 5, 1, tzinfo=UTC))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sink = GeoJsonSink(Path(folder, "part"), layout)
+    ...     sink.write(FeatureBatch(shapely.points([[7.5, 47.5]]), {}))
+    ...     sink.finish()
+    ...     print(Path(folder, "part").read_text(), end="")
+    {"type": "FeatureCollection", "name": "trees", "features": [
+    {"type": "Feature", "properties": {}, "geometry": {"type":"Point","coordinates":[7.5,47.5]}}
+    ]}
     """
 
     failures: ClassVar[tuple[type[Exception], ...]] = ()
@@ -138,7 +157,11 @@ class GeoJsonSink:
 
 
 class GeoParquetSink:
-    """GeoParquet 1.1: WKB geometries, the reference system as PROJJSON, a `bbox` column for filtering."""
+    """GeoParquet 1.1: WKB geometries, the reference system as PROJJSON, a `bbox` column for filtering.
+
+    >>> SINKS[".parquet"] is GeoParquetSink
+    True
+    """
 
     failures: ClassVar[tuple[type[Exception], ...]] = (pa.ArrowException,)
 
@@ -148,7 +171,7 @@ class GeoParquetSink:
         self._types: set[str] = set()
         self._bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
         self._file = pa.OSFile(str(part), "wb")
-        self._writer = pa.parquet.ParquetWriter(self._file, self._schema, compression="zstd")
+        self._writer = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
 
     def write(self, batch: FeatureBatch) -> None:
         """Append a batch as one row group."""
@@ -207,7 +230,7 @@ class OgrSink:
         self._schema = pa.schema([*_arrow_fields(layout), (_OGR_GEOMETRY, pa.binary())])
         self._spill = part.with_name(part.name + ".spill")
         self._file = pa.OSFile(str(self._spill), "wb")
-        self._stream = pa.ipc.new_stream(self._file, self._schema)
+        self._stream = ipc.new_stream(self._file, self._schema)
         self._count = 0
 
     def write(self, batch: FeatureBatch) -> None:
@@ -223,7 +246,7 @@ class OgrSink:
         # GDAL's drivers look at the suffix, which the part has not got.
         made = self._part.with_name(self._part.name + self.suffix)
         with pa.OSFile(str(self._spill), "rb") as spill, _gdal_date(self._layout.timestamp):
-            self._write_out(pa.ipc.open_stream(spill), made)
+            self._write_out(ipc.open_stream(spill), made)
         self._check_complete(made)
         made.replace(self._part)
         self._spill.unlink()
@@ -252,7 +275,11 @@ class OgrSink:
 
 
 class GeoPackageSink(OgrSink):
-    """GeoPackage 1.4, an SQLite data base with a spatial index."""
+    """GeoPackage 1.4, an SQLite data base with a spatial index.
+
+    >>> SINKS[".gpkg"] is GeoPackageSink
+    True
+    """
 
     driver: ClassVar[str] = "GPKG"
     suffix: ClassVar[str] = ".gpkg"
@@ -271,7 +298,11 @@ class GeoPackageSink(OgrSink):
 
 
 class FlatGeobufSink(OgrSink):
-    """FlatGeobuf, a stream format with a packed spatial index."""
+    """FlatGeobuf, a stream format with a packed spatial index.
+
+    >>> SINKS[".fgb"] is FlatGeobufSink
+    True
+    """
 
     driver: ClassVar[str] = "FlatGeobuf"
     suffix: ClassVar[str] = ".fgb"

@@ -113,7 +113,8 @@ class SegmentationOutput:
         return 1 if self.binary else len(self.classes)
 
     def loss(self, logits_BKHW: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return `cross_entropy` and `dice` against the class maps of the batch."""
+        """Return `cross_entropy` and `dice` against the class maps of the batch, in 32-bit floats."""
+        logits_BKHW = logits_BKHW.float()
         target_BHW = self._targets(logits_BKHW, batch)
         known = target_BHW != self.ignore
         if self.binary:
@@ -197,7 +198,8 @@ class PointOutput:
         return MergeRule(radius=self.minimum_distance)
 
     def loss(self, logits_BKHW: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return `focal` against the points of the batch; invalid pixels do not count."""
+        """Return `focal` against the points of the batch, in 32-bit floats; invalid pixels do not count."""
+        logits_BKHW = logits_BKHW.float()
         truth = torch.stack(
             [self._bumps(target, logits_BKHW) for target in self._targets(logits_BKHW, batch)]
         )

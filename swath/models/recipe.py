@@ -22,7 +22,9 @@ class Recipe:
     The learning rate rises linearly over `warmup_epochs` from `warmup_start` times its peak and then falls on a
     cosine to `minimum_learning_rate`. `accumulate` batches make one step. Weight decay spares norms and biases unless
     `decay_everything`. `average` is the decay of an exponential moving average of the weights (0 for none), which is
-    then what is validated and kept. `patience` counts validations without improvement of `watch` (0: never stop).
+    then what is validated and kept. `watch` names the figure that decides which weights
+    are kept (the first one measured when empty; less is better with a leading `-`), and `patience` counts validations
+    without its improvement (0: never stop).
 
     >>> Recipe(epochs=3, batch_size=8, learning_rate=1e-3).steps_per_epoch(samples=20)
     3

@@ -78,7 +78,7 @@ def trees_recipe() -> Recipe:
         precision="bfloat16",
         transforms=(RandomFlip(), RandomRotate90(), ColourJitter(brightness=0.2, contrast=0.2)),
         validate_every=5,
-        watch="",
+        watch="F1 (6 m)",
         workers=1,
     )
 

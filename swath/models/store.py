@@ -54,11 +54,12 @@ def save_model(model: Model, folder: str | Path, *, card: Card | None = None, ha
         "config": TypeAdapter(kind.Config).dump_python(model.config, mode="json"),
         "card": TypeAdapter(Card).dump_python(own, mode="json"),
     }
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    (target / CONFIG_FILE).write_text(text, encoding="utf-8")
     tensors = {name: _plain(value, half=half) for name, value in model.network.state_dict().items()}
     save_file(tensors, target / WEIGHTS_FILE)
-    (target / CONFIG_FILE).write_text(
-        json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    # safetensors makes files that only their owner can read; a model is to be shared like any other file.
+    (target / WEIGHTS_FILE).chmod((target / CONFIG_FILE).stat().st_mode)
     (target / "README.md").write_text(own.to_markdown(), encoding="utf-8")
     return target
 

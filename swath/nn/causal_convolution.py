@@ -89,7 +89,7 @@ def _slope(layer: _Layer, shape: _Shape, sequence: int, t: int, channel: int) ->
     value = _preactivation(layer, shape, sequence, t, channel)
     gate = sigmoid(value)
     silu = multiply(value, gate)
-    return multiply_add(multiply(silu, splat(np.float32(-1))), gate, multiply_add(silu, splat(np.float32(1)), gate))
+    return multiply_add(multiply(silu, splat(-1.0)), gate, multiply_add(silu, splat(1.0), gate))
 
 
 @compiled
@@ -109,12 +109,12 @@ def _task_back(task: int, layer: _Layer, g_y: Array, gradients: _Gradients, rece
             g_value = multiply(load(g_y, at), _slope(layer, shape, sequence, t, channel))
             store(recent, (t % taps) * width + channel, g_value)
             place = sequence * width + channel
-            store(gradients.bias, place, multiply_add(g_value, splat(np.float32(1)), load(gradients.bias, place)))
+            store(gradients.bias, place, multiply_add(g_value, splat(1.0), load(gradients.bias, place)))
             for tap in range(max(taps - 1 - t, 0), taps):
                 place = (sequence * taps + tap) * width + channel
                 x = load(layer.x, (token - taps + 1 + tap) * shape.stride + channel)
                 store(gradients.weight, place, multiply_add(g_value, x, load(gradients.weight, place)))
-            g_x = splat(np.float32(0))
+            g_x = splat(0.0)
             for tap in range(max(taps - length + t, 0), taps):
                 weight = load(layer.weight, tap * width + channel)
                 later = load(recent, ((t + taps - 1 - tap) % taps) * width + channel)

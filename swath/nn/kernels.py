@@ -191,7 +191,8 @@ def lane_sums(array: Array, index: int) -> Lanes:
     >>> lane_sums(np.arange(256, dtype=np.float32), 0)[:2].tolist()
     [120.0, 376.0]
     """
-    return array[index : index + LANES * LANES].reshape(LANES, LANES).sum(axis=1)
+    sums: Lanes = array[index : index + LANES * LANES].reshape(LANES, LANES).sum(axis=1)
+    return sums
 
 
 def _pairwise_sum(builder: Any, a: Any, b: Any, distance: int) -> Any:
@@ -262,8 +263,7 @@ def sigmoid(x: Lanes) -> Lanes:
     >>> sigmoid(splat(0.0))[0].item()
     0.5
     """
-    result: Lanes = 1 / (1 + exponential(-x))
-    return result
+    return np.reciprocal(1 + exponential(-x))
 
 
 @_machine_code(sigmoid, _LANES, _LanesType)

@@ -204,7 +204,7 @@ def _step_back(
     """Take the gradient of the states from after step t to before it, and add what it gives to the inputs'."""
     size = block.groups * shape.state * LANES
     token = block.sequence * shape.length + t
-    zero = splat(np.float32(0))
+    zero = splat(0.0)
     for i in range(0, shape.state * LANES, LANES):
         store(scratch.sums.B, i, zero)
         store(scratch.sums.C, i, zero)

@@ -38,23 +38,23 @@ def is_available() -> bool:
     return triton is not None
 
 
-def _forward(
-    u: Any,
-    delta: Any,
-    A: Any,
-    B: Any,
-    C: Any,
-    D: Any,
-    y: Any,
-    checkpoints: Any,
-    length: Any,
-    width: Any,
-    state_size: Any,
+def _forward(  # type: ignore[no-untyped-def]  # Triton refuses annotations that it does not know
+    u,
+    delta,
+    A,
+    B,
+    C,
+    D,
+    y,
+    checkpoints,
+    length,
+    width,
+    state_size,
     KEEP: tl.constexpr,
     CHUNK: tl.constexpr,
     CHANNELS: tl.constexpr,
     STATES: tl.constexpr,
-) -> None:
+):
     sequence = tl.program_id(0).to(tl.int64)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     n = tl.arange(0, STATES)
@@ -79,30 +79,30 @@ def _forward(
         tl.store(y + token * width + channel, tl.sum(state * c[None, :], axis=1) + d * u_t, mask=inside)
 
 
-def _backward(
-    u: Any,
-    delta: Any,
-    A: Any,
-    B: Any,
-    C: Any,
-    D: Any,
-    g_y: Any,
-    checkpoints: Any,
-    parked: Any,
-    g_u: Any,
-    g_delta: Any,
-    g_A: Any,
-    g_B: Any,
-    g_C: Any,
-    g_D: Any,
-    batch: Any,
-    length: Any,
-    width: Any,
-    state_size: Any,
+def _backward(  # type: ignore[no-untyped-def]
+    u,
+    delta,
+    A,
+    B,
+    C,
+    D,
+    g_y,
+    checkpoints,
+    parked,
+    g_u,
+    g_delta,
+    g_A,
+    g_B,
+    g_C,
+    g_D,
+    batch,
+    length,
+    width,
+    state_size,
     CHUNK: tl.constexpr,
     CHANNELS: tl.constexpr,
     STATES: tl.constexpr,
-) -> None:
+):
     sequence = tl.program_id(0).to(tl.int64)
     block = tl.program_id(1)
     channel = block * CHANNELS + tl.arange(0, CHANNELS)
@@ -193,19 +193,20 @@ def scan_forward(
     chunks = math.ceil(length / CHUNK) if keep_states else 0
     states = u_BLE.new_empty(batch, chunks, width, state_size)
     inputs = (tensor.contiguous() for tensor in (u_BLE, delta_BLE, A_EN, B_BLN, C_BLN, D_E))
-    _forward_kernel[batch, math.ceil(width / _CHANNELS)](
-        *inputs,
-        y_BLE,
-        states,
-        length,
-        width,
-        state_size,
-        KEEP=keep_states,
-        CHUNK=CHUNK,
-        CHANNELS=_CHANNELS,
-        STATES=_next_power_of_two(state_size),
-        num_warps=_WARPS,
-    )
+    with torch.cuda.device_of(u_BLE):  # Triton launches on the current device
+        _forward_kernel[batch, math.ceil(width / _CHANNELS)](
+            *inputs,
+            y_BLE,
+            states,
+            length,
+            width,
+            state_size,
+            KEEP=keep_states,
+            CHUNK=CHUNK,
+            CHANNELS=_CHANNELS,
+            STATES=_next_power_of_two(state_size),
+            num_warps=_WARPS,
+        )
     return y_BLE, states
 
 
@@ -233,18 +234,19 @@ def scan_backward(
     g_A, g_D = u_BLE.new_empty(batch, width, state_size), u_BLE.new_empty(batch, width)
     g_B, g_C = u_BLE.new_empty(2, blocks, batch, length, state_size)
     inputs = (tensor.contiguous() for tensor in (u_BLE, delta_BLE, A_EN, B_BLN, C_BLN, D_E, g_BLE))
-    _backward_kernel[batch, blocks](
-        *inputs,
-        states,
-        parked,
-        *(g_u, g_delta, g_A, g_B, g_C, g_D),
-        batch,
-        length,
-        width,
-        state_size,
-        CHUNK=CHUNK,
-        CHANNELS=_CHANNELS,
-        STATES=padded_states,
-        num_warps=_WARPS,
-    )
+    with torch.cuda.device_of(u_BLE):  # Triton launches on the current device
+        _backward_kernel[batch, blocks](
+            *inputs,
+            states,
+            parked,
+            *(g_u, g_delta, g_A, g_B, g_C, g_D),
+            batch,
+            length,
+            width,
+            state_size,
+            CHUNK=CHUNK,
+            CHANNELS=_CHANNELS,
+            STATES=padded_states,
+            num_warps=_WARPS,
+        )
     return g_u, g_delta, g_A.sum(0), g_B.sum(0), g_C.sum(0), g_D.sum(0)

@@ -51,7 +51,8 @@ def test_evaluate_reads_any_folder_of_class_folders(swath, tmp_path):
 
 
 def test_train_leaves_the_best_weights_and_a_log(swath, tmp_path):
-    done = swath("train", "landuse", f"eurosat={DATA / 'eurosat_rgb'}", "-o", tmp_path / "run", "--epochs", "1")
+    data = f"eurosat={DATA / 'eurosat_rgb'}"
+    done = swath("train", "landuse", data, "-o", tmp_path / "run", "--epochs", "1", "--validation", "0.5")
     assert done.status == 0, done.err
     assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
     assert (tmp_path / "run" / "log.jsonl").is_file()
@@ -80,6 +81,6 @@ def test_demo_writes_a_page_that_needs_nothing_else(swath, tmp_path):
     page = (tmp_path / "demo" / "report.html").read_text()
     assert str(tmp_path / "demo" / "report.html") in done.out.replace("\n", "")
     assert page.count("data:image/png;base64,") == 4
-    assert "http" not in page.replace("http-equiv", "")
+    assert "://" not in page
     names = {path.name for path in (tmp_path / "demo").iterdir()}
     assert {"trees.geojson", "trees.gpkg", "landuse.tif", "landuse.gpkg", "landuse.tif.stac.json"} <= names

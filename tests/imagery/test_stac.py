@@ -157,16 +157,25 @@ def test_the_place_is_the_grids(answer: Path) -> None:
 
 
 def test_the_outline_follows_the_bent_edges_of_a_large_scene(answer: Path) -> None:
-    wide = Grid(crs="EPSG:32633", transform=Affine(1000, 0, 200_000, 0, -1000, 7_000_000), size=Size(600, 600))
-    bounds = item_of(answer, grid=wide)["bbox"]
-    corners = [15 - 6.05, 15 + 6.05]  # roughly, from the northern corners
-    assert bounds[0] == pytest.approx(corners[0], abs=0.1)
-    assert bounds[2] == pytest.approx(corners[1], abs=0.1)
-    # On the central meridian the northern edge lies farther north than at the corners.
-    shape = shapely.from_geojson(json.dumps(item_of(answer, grid=wide)["geometry"]))
-    ring = shapely.get_coordinates(shape)
-    north = ring[ring[:, 1].argmax()]
-    assert north[0] == pytest.approx(15.0, abs=1.0)
+    transform = Affine(1000, 0, 200_000, 0, -1000, 7_000_000)
+    item = item_of(answer, grid=Grid(crs="EPSG:32633", transform=transform, size=Size(600, 600)))
+
+    def on_a_sphere(x: float, y: float) -> tuple[float, float]:
+        """Longitude and latitude by the spherical transverse Mercator projection, true to about 0.2 degrees."""
+        east, north = (x - 500_000) / 0.9996 / 6_371_000, y / 0.9996 / 6_371_000
+        longitude = 15 + np.degrees(np.arctan2(np.sinh(east), np.cos(north)))
+        return longitude, np.degrees(np.arcsin(np.sin(north) / np.cosh(east)))
+
+    west, corner_latitude = on_a_sphere(200_000, 7_000_000)
+    assert item["bbox"][0] == pytest.approx(west, abs=0.2)
+    assert item["bbox"][2] == pytest.approx(30 - west, abs=0.2)
+    # On the central meridian the northern edge lies farther north than at its two corners.
+    ring = shapely.get_coordinates(shapely.from_geojson(json.dumps(item["geometry"])))
+    highest = ring[ring[:, 1].argmax()]
+    corner = ring[ring[:, 0].argmin()]
+    assert highest[0] == pytest.approx(15, abs=1e-6)
+    rise = on_a_sphere(500_000, 7_000_000)[1] - corner_latitude
+    assert highest[1] - corner[1] == pytest.approx(rise, abs=0.02)
 
 
 def test_a_scene_over_the_antimeridian_has_two_parts_and_a_box_that_crosses(answer: Path) -> None:

@@ -21,13 +21,15 @@ from swath.samples.batch import Batch
 class ModelContract:
     """Inherit this and name the builders; every test below then runs on the model.
 
-    `counts` maps a builder to its published parameter count (built on the meta device). `small` builds a small model
-    of the same kind that the other tests run. `targets` makes truths for a batch of so many images.
+    `counts` maps a name to a builder and its published parameter count (built on the meta device). `published_names`
+    are the names and shapes of the published state dict that `published_builder` (a `staticmethod`) answers to.
+    `small` builds a small model of the same kind that the other tests run. `targets` makes truths for a batch of so
+    many images.
     """
 
     counts: ClassVar[Mapping[str, tuple[Callable[[], Model], int]]]
     published_names: ClassVar[Mapping[str, tuple[int, ...]]]
-    published_builder: Callable[[], Model]
+    published_builder: ClassVar[Callable[[], Model]]
 
     def small(self) -> Model:
         """Return a small model with fresh weights."""
@@ -56,20 +58,28 @@ class ModelContract:
         return self.small().eval()
 
     def test_parameter_counts_are_the_published_ones(self):
+        assert self.counts
         for name, (build, count) in self.counts.items():
             with torch.device("meta"):
                 found = build().parameter_count()
             assert found == count, name
 
     def test_published_names_and_shapes_are_all_there(self):
-        """Tensors of the published state dict, renamed, are those of our network, shape by shape."""
+        """Tensors of the published state dict, renamed, are those of our network, one for one and shape by shape."""
         with torch.device("meta"):
             model = self.published_builder()
             stand_ins = {name: torch.empty(shape) for name, shape in self.published_names.items()}
         own = {name: tuple(value.shape) for name, value in model.network.state_dict().items()}
-        renamed = type(model).remap_state_dict(stand_ins)
-        for name, value in renamed.items():
-            assert own.get(name) == tuple(value.shape), name
+        renamed = {name: tuple(value.shape) for name, value in type(model).remap_state_dict(stand_ins).items()}
+        missing = sorted(own.keys() - renamed.keys() - set(self.unpublished_tensors()))
+        left_over = sorted(renamed.keys() - own.keys())
+        assert (missing, left_over) == ([], [])
+        for name, shape in renamed.items():
+            assert own[name] == shape, name
+
+    def unpublished_tensors(self) -> list[str]:
+        """Names of our tensors that the published weights do not hold."""
+        return []
 
     def test_prediction_is_one_annotation_an_image_of_its_size(self):
         model = self.seeded()
@@ -83,8 +93,9 @@ class ModelContract:
         pair = self.batch(model)
         alone = Batch(images={slot: image[:1] for slot, image in pair.images.items()}, keys=("0",))
         with torch.inference_mode():
-            together, single = model(pair), model(alone)
-        torch.testing.assert_close(together[:1], single, rtol=1e-4, atol=1e-5)
+            together, single = maps_of(model(pair)), maps_of(model(alone))
+        assert not any(torch.equal(answer[0], answer[1]) for answer in together), "the answer ignores the image"
+        torch.testing.assert_close([answer[:1] for answer in together], single, rtol=1e-4, atol=1e-5)
 
     def test_other_channels_and_missing_slots_are_refused(self):
         model = self.seeded()
@@ -92,7 +103,7 @@ class ModelContract:
         slot, spec = next(iter(model.inputs.items()))
         with pytest.raises(ShapeError, match="channels"):
             model(Batch(images={slot: torch.zeros(1, spec.channels + 1, height, width)}, keys=("a",)))
-        with pytest.raises(ShapeError, match=slot):
+        with pytest.raises(ShapeError, match=f"needs the slot '{slot}'"):
             model(Batch(images={"another": torch.zeros(1, spec.channels, height, width)}, keys=("a",)))
 
     def test_odd_sizes_are_refused_with_what_was_found(self):
@@ -109,11 +120,13 @@ class ModelContract:
         terms = model.loss(self.batch(model))
         assert all(bool(torch.isfinite(term)) for term in terms.values())
         sum(terms.values()).backward()
-        silent = [name for name, p in model.network.named_parameters() if p.requires_grad and p.grad is None]
+        parameters = list(model.network.named_parameters())
+        silent = [name for name, p in parameters if p.grad is None or not bool(p.grad.any())]
         assert silent == self.silent_parameters()
+        assert all(bool(torch.isfinite(p.grad).all()) for _, p in parameters if p.grad is not None)
 
     def silent_parameters(self) -> list[str]:
-        """Names of stored tensors that the published network never runs."""
+        """Names of stored tensors that nothing trains: the published network freezes them or never runs them."""
         return []
 
     def test_saved_and_loaded_it_predicts_the_same(self, tmp_path):
@@ -121,6 +134,8 @@ class ModelContract:
         loaded = load_model(save_model(model, tmp_path / "model"), model_class=type(model))
         assert loaded.model.config == model.config
         batch = self.batch(model)
+        with torch.inference_mode():
+            torch.testing.assert_close(maps_of(loaded.model(batch)), maps_of(model(batch)), rtol=0, atol=0)
         for before, after in zip(model.predict(batch), loaded.model.predict(batch), strict=True):
             assert before == after
 
@@ -132,8 +147,11 @@ class ModelContract:
     def test_exported_network_answers_the_same(self):
         model = self.seeded()
         images = tuple(self.batch(model).images[slot] for slot in model.inputs)
-        program = torch.export.export(model.network, images)
-        torch.testing.assert_close(program.module()(*images), model.network(*images), rtol=1e-4, atol=1e-5)
+        program = torch.export.export(model.network, images).module()
+        others = self.batch(model, seed=1).images
+        for _ in range(2):
+            answer, exported = model.network(*others.values()), program(*others.values())
+            torch.testing.assert_close(exported, answer, rtol=1e-4, atol=1e-5)
 
     def test_weights_of_another_model_are_refused(self, tmp_path):
         model = self.seeded()
@@ -158,3 +176,8 @@ class ModelContract:
         assert card.weights_licence
         assert card.choices
         assert {count for _, count in self.counts.values()} <= {variant.parameters for variant in card.variants}
+
+
+def maps_of(answer: torch.Tensor | tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+    """What a network answers, as a list: one tensor or several."""
+    return [answer] if isinstance(answer, torch.Tensor) else list(answer)

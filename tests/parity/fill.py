@@ -38,6 +38,8 @@ def fill(name: str, shape: Sequence[int]) -> NDArray[np.float32]:
         values = 1 + 0.1 * noise
     elif last == "weight":
         values = noise * math.sqrt(2 / math.prod(shape[1:]))
+        if name.endswith("out_proj.weight"):
+            values *= 0.02
     else:
         values = 0.1 * noise
     return values.astype(np.float32)
