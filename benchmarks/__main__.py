@@ -1,4 +1,4 @@
-"""`python -m benchmarks [road|scan|memory|vectors ...]`: run the named benchmarks, or the quick ones, and print a table."""
+"""`python -m benchmarks [road|scan|memory|vectors ...]`: run the named benchmarks, or the quick ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ QUICK = ("scan", "vectors", "road")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*QUICK, "memory", []], help="which to run (default: the quick ones)")
+    parser.add_argument(
+        "names", nargs="*", choices=[*QUICK, "memory", []], help="which to run (default: the quick ones)"
+    )
     parser.add_argument("--pixels", type=int, help="side of the scene, for road and memory")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each contender; the best counts")
     parser.add_argument("--folder", type=Path, help="where scenes and results go (default: a temporary folder)")

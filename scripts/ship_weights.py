@@ -88,7 +88,9 @@ def landuse_figures(report: Report, folder: str) -> tuple[Figure, ...]:
     """The model's figures, and the F1 of every class."""
     del folder
     names = [name for name in report.figures if name in ("accuracy", "macro F1", "expected calibration error")]
-    return tuple(_figure(report, name, "landuse") for name in (*names, *(n for n in report.figures if "F1 (class" in n)))
+    return tuple(
+        _figure(report, name, "landuse") for name in (*names, *(n for n in report.figures if "F1 (class" in n))
+    )
 
 
 def _figure(report: Report, name: str, model: str, *, prefix: str = "") -> Figure:
@@ -97,7 +99,12 @@ def _figure(report: Report, name: str, model: str, *, prefix: str = "") -> Figur
     data = report.protocol.partition("/")[0]
     command = f"swath evaluate {model} {report.protocol}=FOLDER" if model in ("trees", "landuse") else ""
     return Figure(
-        metric=f"{prefix}{name}", value=report.figures[name], data=f"{data}, test part", source=source, command=command, seed=0
+        metric=f"{prefix}{name}",
+        value=report.figures[name],
+        data=f"{data}, test part",
+        source=source,
+        command=command,
+        seed=0,
     )
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from swath.benchmarks.protocol import evaluate as evaluate_by_protocol
 from swath.benchmarks.measure import measure
+from swath.benchmarks.protocol import evaluate as evaluate_by_protocol
 from swath.benchmarks.registry import parse_protocol_argument
 from swath.benchmarks.threshold import choose_threshold
 from swath.catalog import Catalog, closest, load_catalog
@@ -28,8 +28,8 @@ from swath.imagery.sensors import sensor
 from swath.inference.options import RunOptions
 from swath.inference.runner import Progress, RunResult, predict_scene, run
 from swath.models.base import Model
-from swath.models.recipe import Recipe
 from swath.models.outputs import PointOutput
+from swath.models.recipe import Recipe
 from swath.models.shipped import SHIPPED, WEIGHTS, ShippedModel
 from swath.models.store import CONFIG_FILE, StoredModel, load_model, save_model
 from swath.training.run import open_parts, train_from
@@ -77,9 +77,7 @@ class LoadedModel:
         progress: Callable[[Progress], None] | None = None,
     ) -> RunResult:
         """Predict a scene of any size into a file whose suffix says the format; see `inference.runner.run`."""
-        return run(
-            self.stored, scene, output, options=options, overwrite=overwrite, resume=resume, progress=progress
-        )
+        return run(self.stored, scene, output, options=options, overwrite=overwrite, resume=resume, progress=progress)
 
 
 def bands(sensor_name: str) -> tuple[str, ...]:

@@ -33,7 +33,9 @@ BandsOption = Annotated[
     str | None, typer.Option(help="Which file band is which: red=3,green=2,blue=1, or a sensor's name.")
 ]
 UnitOption = Annotated[str | None, typer.Option(help="Unit of the values: 8-bit, reflectance, dn, db, kelvin, ...")]
-WindowOption = Annotated[int | None, typer.Option(help="Window in pixels; chosen from the model and memory if left out.")]
+WindowOption = Annotated[
+    int | None, typer.Option(help="Window in pixels; chosen from the model and memory if left out.")
+]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
 ResumeOption = Annotated[bool, typer.Option(help="Go on with an unfinished run of the same output.")]
 OverwriteOption = Annotated[bool, typer.Option(help="Replace a result that is already there.")]
@@ -62,9 +64,7 @@ def main() -> None:
         sys.exit(status)
 
 
-def _show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
-) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
     if issubclass(category, SwathWarning):
         errors.print(f"note: {message}")
 
@@ -111,7 +111,9 @@ def predict(
 def evaluate(
     model: ModelArgument,
     data: Annotated[str, typer.Argument(help="DATASET=FOLDER, PROTOCOL=FOLDER, or a folder of class folders.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON report; named by model and data if left out.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="JSON report; named by model and data if left out.")
+    ] = None,
     device: DeviceOption = "auto",
     limit: Annotated[int | None, typer.Option(help="Evaluate so many samples, evenly spaced.")] = None,
     overwrite: OverwriteOption = False,
@@ -138,7 +140,9 @@ def evaluate(
 def train(
     model: Annotated[str, typer.Argument(help="A builder, such as landuse, trees or rsmamba_base.")],
     data: Annotated[str, typer.Argument(help="DATASET=FOLDER.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the log, checkpoints and the best weights.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for the log, checkpoints and the best weights.")
+    ],
     epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
     validation: Annotated[

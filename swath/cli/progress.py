@@ -20,7 +20,8 @@ class _Line:
     """One bar with a text behind it."""
 
     def __init__(self, console: Console, title: str) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+        note = TextColumn("{task.fields[note]}")
+        columns = (TextColumn("{task.description}"), BarColumn(), note, TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task: TaskID = self._bar.add_task(title, total=None, note="")
 

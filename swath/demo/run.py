@@ -108,10 +108,10 @@ def count_trees(imagery: Path, folder: Path) -> Section:
         title="Trees",
         lead=f"{len(found)} trees found, {len(truth)} marked by hand.",
         text=(
-            f"A tile of {scene.grid.size.width * NAIP_GSD:.0f} m a side in Santa Monica (NAIP 2018, red, green, blue and "
-            f"near infrared at {NAIP_GSD} m), a place the model never saw. {count.matched} trees match one to one within "
-            f"{MATCH_METRES:.0f} m: precision {count.precision:.2f}, recall {count.recall:.2f}. The scores say how sure "
-            f"each one is: half of them are above {np.median(found.scores) if len(found) else 0:.2f}."
+            f"A tile of {scene.grid.size.width * NAIP_GSD:.0f} m a side in Santa Monica (NAIP 2018, red, green, blue "
+            f"and near infrared at {NAIP_GSD} m), a place the model never saw. {count.matched} trees match one to one "
+            f"within {MATCH_METRES:.0f} m: precision {count.precision:.2f}, recall {count.recall:.2f}. The scores say "
+            f"how sure each one is: half of them are above {np.median(found.scores) if len(found) else 0:.2f}."
         ),
         pictures=pictures,
         bars=histogram(found.scores, "score"),
@@ -138,9 +138,9 @@ def map_landuse(imagery: Path, folder: Path) -> Section:
         title="Land use",
         lead=f"Mostly {vote.best.name}, {vote.best.score:.0%} of the vote.",
         text=(
-            "A Sentinel-2 patch of 2.6 km in central Italy, 13 bands of top-of-atmosphere reflectance. The model takes red, "
-            "green and blue by name and stretches reflectance 0 to 0.275 to the 8-bit values it was trained on. Each square "
-            "of 640 m has one class; the paler it is, the less sure the model is."
+            "A Sentinel-2 patch of 2.6 km in central Italy, 13 bands of top-of-atmosphere reflectance. The model takes "
+            "red, green and blue by name and stretches reflectance 0 to 0.275 to the 8-bit values it was trained on. "
+            "Each square of 640 m has one class; the paler it is, the less sure the model is."
         ),
         pictures=pictures,
         bars=shares,

@@ -43,9 +43,7 @@ class Pixels:
             )
 
     @classmethod
-    def from_array(
-        cls, values: NDArray[Any], bands: Sequence[Band], unit: Unit, *, grid: Grid | None = None
-    ) -> Pixels:
+    def from_array(cls, values: NDArray[Any], bands: Sequence[Band], unit: Unit, *, grid: Grid | None = None) -> Pixels:
         """Wrap an array (C, H, W) in memory; without a grid its map coordinates are pixel coordinates."""
         size = Size(values.shape[-2], values.shape[-1])
         place = grid or Grid(crs=None, transform=PIXELS, size=size)
@@ -61,6 +59,4 @@ class Pixels:
         positions = select_bands(self.bands, wanted, where="the imagery")
         if positions == tuple(range(len(self.bands))):
             return self
-        return replace(
-            self, values=self.values[list(positions)], bands=tuple(self.bands[i] for i in positions)
-        )
+        return replace(self, values=self.values[list(positions)], bands=tuple(self.bands[i] for i in positions))

@@ -25,8 +25,9 @@ import pyogrio.errors
 import pyogrio.raw
 import shapely
 from numpy.typing import NDArray
-from pyarrow import ipc, parquet
-from pyarrow import lib as pa  # the part of pyarrow that its type checking leaves open
+from pyarrow import lib as pa  # where pyarrow's own names come from; its package does not export them to mypy
+from pyarrow.ipc import new_stream, open_stream
+from pyarrow.parquet import ParquetWriter
 from shapely.geometry import MultiPolygon, Polygon
 
 from swath.errors import SwathWarning
@@ -171,7 +172,7 @@ class GeoParquetSink:
         self._types: set[str] = set()
         self._bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
         self._file = pa.OSFile(str(part), "wb")
-        self._writer = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
+        self._writer = ParquetWriter(self._file, self._schema, compression="zstd")
 
     def write(self, batch: FeatureBatch) -> None:
         """Append a batch as one row group."""
@@ -230,7 +231,7 @@ class OgrSink:
         self._schema = pa.schema([*_arrow_fields(layout), (_OGR_GEOMETRY, pa.binary())])
         self._spill = part.with_name(part.name + ".spill")
         self._file = pa.OSFile(str(self._spill), "wb")
-        self._stream = ipc.new_stream(self._file, self._schema)
+        self._stream = new_stream(self._file, self._schema)
         self._count = 0
 
     def write(self, batch: FeatureBatch) -> None:
@@ -246,7 +247,7 @@ class OgrSink:
         # GDAL's drivers look at the suffix, which the part has not got.
         made = self._part.with_name(self._part.name + self.suffix)
         with pa.OSFile(str(self._spill), "rb") as spill, _gdal_date(self._layout.timestamp):
-            self._write_out(ipc.open_stream(spill), made)
+            self._write_out(open_stream(spill), made)
         self._check_complete(made)
         made.replace(self._part)
         self._spill.unlink()

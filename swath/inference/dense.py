@@ -196,9 +196,7 @@ class DenseStitcher:
         plan = self.plan
         expected = (self.channels, planned.read.height, planned.read.width)
         if scores.shape != expected:
-            raise AnnotationError(
-                f"the window's scores have the shape {scores.shape}; the plan needs {expected}."
-            )
+            raise AnnotationError(f"the window's scores have the shape {scores.shape}; the plan needs {expected}.")
         rows = _Axis.of(
             number=planned.grid_row,
             count=plan.rows,

@@ -7,7 +7,6 @@ model and options goes on from the last finished row of windows; with others it 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,9 +50,7 @@ class Manifest:
         if path.is_file():
             found = json.loads(path.read_text(encoding="utf-8"))
             if found["identity"] != plain:
-                changed = sorted(
-                    k for k in plain | found["identity"] if plain.get(k) != found["identity"].get(k)
-                )
+                changed = sorted(k for k in plain | found["identity"] if plain.get(k) != found["identity"].get(k))
                 raise ResumeMismatch(
                     f"an unfinished run for {output.name} was made with another {', '.join(changed)}; repeat its "
                     f"options to go on, or say --no-resume to start again."
@@ -80,7 +77,7 @@ class Manifest:
         document = {"identity": self.identity, "rows_done": self.rows_done, "state": self.state}
         fresh = self.folder / f"{_FILE}.new"
         fresh.write_text(json.dumps(document), encoding="utf-8")
-        os.replace(fresh, self.folder / _FILE)
+        fresh.replace(self.folder / _FILE)
 
     def discard(self) -> None:
         """Remove the folder with everything in it."""

@@ -40,7 +40,7 @@ class RunOptions:
                 raise ConfigurationError(f"--{name.replace('_', '-')} must be at least 1; found {value}.")
 
     def torch_device(self) -> torch.device:
-        """Return the device; `auto` is the first GPU, else the CPU; raise `ConfigurationError` for one that is not there."""
+        """Return the device (`auto`: the first GPU, else the CPU); `ConfigurationError` for one that is not there."""
         name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         try:
             device = torch.device(name)
@@ -61,17 +61,22 @@ def plan_for(model: Model, scene: Size, block: Size, options: RunOptions) -> Win
     overlap = spec.overlap if options.overlap is None else options.overlap
     window = options.window or _window_that_fits(model, spec, overlap)
     if spec.fixed_size and window != spec.window:
-        raise GeometryError(
-            f"this model reads windows of exactly {spec.window} pixels; found --window {window}."
-        )
+        raise GeometryError(f"this model reads windows of exactly {spec.window} pixels; found --window {window}.")
     if options.window and options.overlap is None:
         overlap = min(overlap, window // 4 // 2 * 2)
     side = Size(window, window)
+    if not spec.fixed_size and max(scene.height, scene.width) <= window:
+        side = Size(_rounded(scene.height, spec.multiple_of), _rounded(scene.width, spec.multiple_of))
+        overlap = 0
     aligned = None if spec.fixed_size else block
     plan = plan_windows(scene, window=side, overlap=overlap, block=aligned, multiple_of=spec.multiple_of)
     if min(plan.step.height, plan.step.width) < 2 * plan.halo:
         plan = plan_windows(scene, window=side, overlap=overlap, multiple_of=spec.multiple_of)
     return plan
+
+
+def _rounded(length: int, multiple_of: int) -> int:
+    return -(-length // multiple_of) * multiple_of
 
 
 def _window_that_fits(model: Model, spec: InputSpec, overlap: int) -> int:
@@ -112,9 +117,7 @@ def bytes_per_pixel(model: Model) -> float:
     handles = [module.register_forward_hook(count) for module in leaves]
     try:
         with torch.inference_mode():
-            model.network(
-                *(torch.zeros(1, v.channels, side, side, device=model.device) for v in model.inputs.values())
-            )
+            model.network(*(torch.zeros(1, v.channels, side, side, device=model.device) for v in model.inputs.values()))
     finally:
         for handle in handles:
             handle.remove()

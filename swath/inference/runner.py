@@ -86,9 +86,7 @@ def run(
     started = time.perf_counter()
     target = Path(output)
     if target.exists() and not overwrite:
-        raise OutputExists(
-            f"{target} is already there; choose another name, or say --overwrite to replace it."
-        )
+        raise OutputExists(f"{target} is already there; choose another name, or say --overwrite to replace it.")
     job = _Job.prepare(stored, scene, options or RunOptions())
     manifest = Manifest.begin(target, job.identity(target), resume=resume)
     resumed = manifest.rows_done
@@ -207,9 +205,7 @@ class _Job:
                 left = (len(self.plan) - done) / rate
                 progress(Progress(done=done, total=len(self.plan), rate=rate, seconds_left=left))
         if not seen:
-            raise NothingToSee(
-                "the imagery has not one valid pixel (all are no-data or NaN): there is nothing to map."
-            )
+            raise NothingToSee("the imagery has not one valid pixel (all are no-data or NaN): there is nothing to map.")
 
     def _stitch(self, piece: ReadBatch, store: Store) -> bool:
         """Hand a batch's results to the store; tell whether any of it had something to see."""
@@ -256,22 +252,22 @@ def _write(job: _Job, store: Store, target: Path, overwrite: bool) -> Path:
 
 def model_provenance(stored: StoredModel) -> ModelProvenance:
     """Say which model and weights made a result."""
-    spec = next(iter(stored.model.inputs.values()))
+    model = stored.model
     return ModelProvenance(
         name=stored.name,
         version=__version__,
         weights_sha256=stored.sha256,
-        architecture=stored.card.title,
-        tasks=(type(stored.model.config.output).__name__,),
-        bands=spec.bands,
+        architecture=type(model).__name__,
+        tasks=(model.config.output.task,),
+        bands=next(iter(model.inputs.values())).bands,
+        classes=model.classes,
+        parameters=model.parameter_count(),
     )
 
 
 def scene_provenance(scene: Scene, model: Model) -> list[SceneProvenance]:
     """Say what was read: each slot's name, bands and fingerprint."""
     return [
-        SceneProvenance(
-            name=slot, href=scene.slots[slot].name, bands=spec.bands, fingerprint=scene.fingerprint()
-        )
+        SceneProvenance(name=slot, href=scene.slots[slot].name, bands=spec.bands, fingerprint=scene.fingerprint())
         for slot, spec in model.inputs.items()
     ]

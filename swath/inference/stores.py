@@ -62,9 +62,7 @@ class RunContext:
         """Open a raster in the run's folder, with what an earlier run left in it."""
         return ScratchRaster(self.folder / name, size=size, bands=bands, dtype=dtype, resume=self.resumed)
 
-    def vectors(
-        self, output: Path, fields: tuple[Field, ...], geometry: str, overwrite: bool
-    ) -> VectorWriter:
+    def vectors(self, output: Path, fields: tuple[Field, ...], geometry: str, overwrite: bool) -> VectorWriter:
         """Open a vector file in the scene's reference system."""
         return VectorWriter(output, crs=self.grid.crs, fields=fields, geometry=geometry, overwrite=overwrite)
 
@@ -75,9 +73,7 @@ class Store(ABC):
     suffixes: tuple[str, ...]
 
     @abstractmethod
-    def push(
-        self, planned: PlannedWindow, found: Annotation | ScoreMap, valid: NDArray[np.bool_] | None
-    ) -> None:
+    def push(self, planned: PlannedWindow, found: Annotation | ScoreMap, valid: NDArray[np.bool_] | None) -> None:
         """Take what a model said about a window; `valid` (H, W) marks the known pixels of its read window."""
 
     @abstractmethod
@@ -113,9 +109,7 @@ class ClassMapStore(Store):
         self._stitcher = DenseStitcher(context.plan, channels=len(first.classes), folder=context.folder)
         self._scratch = context.scratch("classes", size=size, bands=2, dtype="uint8")
 
-    def push(
-        self, planned: PlannedWindow, found: Annotation | ScoreMap, valid: NDArray[np.bool_] | None
-    ) -> None:
+    def push(self, planned: PlannedWindow, found: Annotation | ScoreMap, valid: NDArray[np.bool_] | None) -> None:
         """Blend the window in and keep the pixels that are finished."""
         if not isinstance(found, ScoreMap):
             raise OutputFailed(f"expected class scores, the model gave {type(found).__name__}.")
@@ -208,9 +202,7 @@ class RasterStore(Store):
         size = context.grid.size
         self._scratch = context.scratch("values", size=size, bands=channels, dtype="float32")
 
-    def push(
-        self, planned: PlannedWindow, found: Annotation | ScoreMap, valid: NDArray[np.bool_] | None
-    ) -> None:
+    def push(self, planned: PlannedWindow, found: Annotation | ScoreMap, valid: NDArray[np.bool_] | None) -> None:
         """Blend the window in and keep the pixels that are finished."""
         if not isinstance(found, Raster):
             raise OutputFailed(f"expected continuous values, the model gave {type(found).__name__}.")
@@ -260,9 +252,7 @@ class ObjectStore(Store):
         self._geometry = "Point" if isinstance(first, Points) else "Polygon"
         self._stitcher = ObjectStitcher(context.plan, context.rule)
 
-    def push(
-        self, planned: PlannedWindow, found: Annotation | ScoreMap, valid: NDArray[np.bool_] | None
-    ) -> None:
+    def push(self, planned: PlannedWindow, found: Annotation | ScoreMap, valid: NDArray[np.bool_] | None) -> None:
         """Take the window's objects."""
         del valid
         if not isinstance(found, Objects):
@@ -320,9 +310,7 @@ class LabelStore(Store):
         self._cells = context.scratch("labels", size=Size(plan.rows, plan.columns), bands=2, dtype="uint8")
         self._votes = np.zeros(len(first.classes))
 
-    def push(
-        self, planned: PlannedWindow, found: Annotation | ScoreMap, valid: NDArray[np.bool_] | None
-    ) -> None:
+    def push(self, planned: PlannedWindow, found: Annotation | ScoreMap, valid: NDArray[np.bool_] | None) -> None:
         """Keep the window's best class and add its probabilities to the vote."""
         if not isinstance(found, Label):
             raise OutputFailed(f"expected a label, the model gave {type(found).__name__}.")

@@ -94,9 +94,7 @@ class Model(nn.Module, ABC):
         """Raise `ShapeError` unless the batch has every slot with the right channels and a size the strides allow."""
         for slot, spec in self.inputs.items():
             if slot not in batch.images:
-                raise ShapeError(
-                    f"the model needs the slot '{slot}'; the batch has {', '.join(batch.images)}."
-                )
+                raise ShapeError(f"the model needs the slot '{slot}'; the batch has {', '.join(batch.images)}.")
             _, channels, height, width = batch.images[slot].shape
             if channels != spec.channels:
                 raise ShapeError(
@@ -123,8 +121,7 @@ class Model(nn.Module, ABC):
             for slot, spec in self.inputs.items()
         }
         valid = {
-            slot: stack_valid([sample.images[slot].valid for sample in samples], images[slot])
-            for slot in self.inputs
+            slot: stack_valid([sample.images[slot].valid for sample in samples], images[slot]) for slot in self.inputs
         }
         targets = tuple(sample.target for sample in samples if sample.target is not None)
         return Batch(

@@ -69,9 +69,7 @@ class Card:
         parts = [f"# {self.title}", self.summary, self._facts()]
         if self.variants:
             rows = [f"| {v.name} | {v.parameters:,} | {v.note} |" for v in self.variants]
-            parts.append(
-                "\n".join(["## Variants", "", "| variant | parameters | note |", "|---|---|---|", *rows])
-            )
+            parts.append("\n".join(["## Variants", "", "| variant | parameters | note |", "|---|---|---|", *rows]))
         for heading, figures in (
             ("Measured here", self.verified),
             ("Reported by the authors", self.reported),

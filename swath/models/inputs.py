@@ -26,8 +26,8 @@ class InputSpec:
     `bands` are roles in the order of the network's channels. `mean` and `std` are in `unit`, one a band or one for
     all. `stretch` says how reflectance (or another physical unit) becomes the 8-bit values a model was trained on.
     `window` is the read size in pixels that suits the model, `overlap` what neighbours share, `multiple_of` what
-    the network's strides demand; with `fixed_size` the network takes exactly `window` x `window`. `gsd` is in metres; imagery more than `gsd_tolerance` times finer or coarser earns
-    a warning.
+    the network's strides demand; with `fixed_size` the network takes exactly `window` x `window`. `gsd` is
+    in metres; imagery more than `gsd_tolerance` times finer or coarser earns a warning.
 
     >>> spec = InputSpec(bands=("red", "green", "blue"), unit=Unit.EIGHT_BIT, mean=(127.5,), std=(127.5,))
     >>> spec.channels
@@ -98,9 +98,7 @@ class InputSpec:
         # A copy in any case: the pixels may be a view of the user's own array.
         values = torch.from_numpy(np.ascontiguousarray(pixels.values)).to(torch.float32, copy=True)
         scale = torch.tensor([1.0 / value for value in self.std], dtype=torch.float32)[:, None, None]
-        shift = torch.tensor(
-            [-m / s for m, s in zip(self._spread(self.mean), self._spread(self.std), strict=True)]
-        )
+        shift = torch.tensor([-m / s for m, s in zip(self._spread(self.mean), self._spread(self.std), strict=True)])
         values = values.mul_(scale).add_(shift[:, None, None])
         if pixels.valid is not None:
             values.masked_fill_(torch.from_numpy(~pixels.valid), 0.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -60,6 +60,7 @@ class ClassificationOutput:
     classes: tuple[str, ...]
     label_smoothing: float = 0.0
     kind: Literal["classification"] = "classification"
+    task: ClassVar[str] = "scene-classification"
 
     @property
     def channels(self) -> int:
@@ -100,6 +101,7 @@ class SegmentationOutput:
     ignore: int = 255
     dice: float = 1.0
     kind: Literal["segmentation"] = "segmentation"
+    task: ClassVar[str] = "semantic-segmentation"
 
     def __post_init__(self) -> None:
         if self.binary and len(self.classes) != 2:
@@ -123,9 +125,7 @@ class SegmentationOutput:
             share = torch.sigmoid(logits_BKHW[:, 0]).unsqueeze(1)
             truth_BKHW = truth.unsqueeze(1)
         else:
-            entropy = functional.cross_entropy(
-                logits_BKHW, target_BHW, ignore_index=self.ignore, reduction="none"
-            )
+            entropy = functional.cross_entropy(logits_BKHW, target_BHW, ignore_index=self.ignore, reduction="none")
             share = logits_BKHW.softmax(1)
             safe = torch.where(known, target_BHW, 0)
             truth_BKHW = functional.one_hot(safe, self.channels).movedim(-1, 1).to(share.dtype)
@@ -186,6 +186,7 @@ class PointOutput:
     minimum_distance: float
     threshold: float
     kind: Literal["points"] = "points"
+    task: ClassVar[str] = "object-detection"
 
     @property
     def channels(self) -> int:
@@ -200,9 +201,7 @@ class PointOutput:
     def loss(self, logits_BKHW: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return `focal` against the points of the batch, in 32-bit floats; invalid pixels do not count."""
         logits_BKHW = logits_BKHW.float()
-        truth = torch.stack(
-            [self._bumps(target, logits_BKHW) for target in self._targets(logits_BKHW, batch)]
-        )
+        truth = torch.stack([self._bumps(target, logits_BKHW) for target in self._targets(logits_BKHW, batch)])
         log_p = functional.logsigmoid(logits_BKHW)
         log_not_p = functional.logsigmoid(-logits_BKHW)
         p = torch.sigmoid(logits_BKHW)
@@ -246,9 +245,7 @@ class PointOutput:
     def _targets(self, logits: Tensor, batch: Batch) -> list[Points]:
         points = [target for target in batch.targets or () if isinstance(target, Points)]
         if len(points) != len(logits):
-            raise DataError(
-                f"this output learns from points; the batch of {len(logits)} has {len(points)} of them."
-            )
+            raise DataError(f"this output learns from points; the batch of {len(logits)} has {len(points)} of them.")
         return points
 
     def _bumps(self, points: Points, logits: Tensor) -> Tensor:
@@ -268,9 +265,7 @@ class PointOutput:
         return torch.from_numpy(truth).to(logits.device)
 
 
-def _vertex(
-    scores_KHW: np.ndarray, label: np.ndarray, row: np.ndarray, column: np.ndarray, *, axis: int
-) -> np.ndarray:
+def _vertex(scores_KHW: np.ndarray, label: np.ndarray, row: np.ndarray, column: np.ndarray, *, axis: int) -> np.ndarray:
     """Return the offset (-0.5 to 0.5) of the top of the parabola through a peak and its two neighbours."""
     last = scores_KHW.shape[axis] - 1
     where = row if axis == 1 else column

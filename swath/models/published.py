@@ -54,9 +54,7 @@ class LoadReport:
 
     def summary(self) -> str:
         """Say in one sentence what was loaded, renamed, missing and left over."""
-        wrong = "; ".join(
-            f"{w.name} is {list(w.found)}, needed {list(w.expected)}" for w in self.wrong_shape[:3]
-        )
+        wrong = "; ".join(f"{w.name} is {list(w.found)}, needed {list(w.expected)}" for w in self.wrong_shape[:3])
         parts = [f"{len(self.loaded)} tensors loaded, {len(self.renamed)} of them renamed"]
         for title, names in (("missing", self.missing), ("left over", self.left_over)):
             if names:
@@ -129,9 +127,7 @@ def load_published(model: Model, file: str | Path, *, strict: bool = True) -> Lo
     weights it had; otherwise what fits is loaded and the report tells the rest.
     """
     published = read_tensors(file)
-    return load_tensors(
-        model, published, type(model).remap_state_dict(published), strict=strict, origin=str(file)
-    )
+    return load_tensors(model, published, type(model).remap_state_dict(published), strict=strict, origin=str(file))
 
 
 def load_tensors(

@@ -109,9 +109,7 @@ def _read_document(source: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigurationError(f"{path} is not JSON ({error}); save the model again.") from error
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
-        raise ConfigurationError(
-            f"{path} is not a model of format {_FORMAT}; save it again with this version."
-        )
+        raise ConfigurationError(f"{path} is not a model of format {_FORMAT}; save it again with this version.")
     return document
 
 

@@ -142,7 +142,9 @@ def test_nothing_valid(swath, tmp_path, kind):
 def test_slots_that_do_not_overlap(swath, tmp_path):
     here = write(tmp_path / "here.tif", four_bands(), photometric="RGB")
     there = write(tmp_path / "there.tif", four_bands(), transform=Affine(0.6, 0, 900_000, 0, -0.6, 3_770_000))
-    done = swath("predict", "trees", f"image={here}", f"reference={there}", "-o", tmp_path / "t.gpkg", "--bands", "naip")
+    done = swath(
+        "predict", "trees", f"image={here}", f"reference={there}", "-o", tmp_path / "t.gpkg", "--bands", "naip"
+    )
     assert done.status == 2
     assert "overlap" in done.sentence
     mixed = swath("predict", "trees", here, f"reference={there}", "-o", tmp_path / "t.gpkg")

@@ -20,7 +20,14 @@ from swath.samples.objects import MergeRule
 from swath.samples.rasters import Raster
 
 CARD = Card(
-    name="small", title="Small", summary="For tests.", citation="-", paper="-", code="-", code_licence="-", weights_licence="-"
+    name="small",
+    title="Small",
+    summary="For tests.",
+    citation="-",
+    paper="-",
+    code="-",
+    code_licence="-",
+    weights_licence="-",
 )
 
 
@@ -130,7 +137,9 @@ class Redness(nn.Module):
 
 def red_or_blue(window: int = 16) -> StoredModel:
     output = ClassificationOutput(classes=("red", "blue"))
-    return stored(SmallModel(SmallConfig(input=spec(window=window, overlap=0, fixed_size=True), output=output), Redness()))
+    return stored(
+        SmallModel(SmallConfig(input=spec(window=window, overlap=0, fixed_size=True), output=output), Redness())
+    )
 
 
 def brightness(**options: int) -> StoredModel:

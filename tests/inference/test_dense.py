@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from swath.geometry.windows import Size, WindowPlan
 from swath.inference.dense import DenseStitcher
 from swath.inference.dense_kernels import exponential

@@ -14,8 +14,8 @@ import pytest
 import rasterio
 import torch
 from rasterio.transform import Affine
-
 from small_models import bright_points, brightness, per_pixel, red_or_blue
+
 from swath.errors import (
     BandMismatch,
     GeometryError,
@@ -260,7 +260,9 @@ def test_a_result_that_is_there_is_kept(tmp_path):
     assert rasterio.open(tmp_path / "map.tif").count == 2
 
 
-@pytest.mark.parametrize(("model", "name"), [(bright_points, "lamps.tif"), (per_pixel, "map.xyz"), (brightness, "b.gpkg")])
+@pytest.mark.parametrize(
+    ("model", "name"), [(bright_points, "lamps.tif"), (per_pixel, "map.xyz"), (brightness, "b.gpkg")]
+)
 def test_formats_that_do_not_fit_are_refused_and_leave_nothing(tmp_path, model, name):
     scene = open_scene(write_scene(tmp_path / "scene.tif", texture(40, 40)))
     with pytest.raises(OutputFailed, match="cannot be written as"):

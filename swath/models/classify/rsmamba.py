@@ -89,10 +89,7 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Embed the patches row by row."""
-        pads = [
-            max((math.ceil(n / self.stride) - 1) * self.stride + self.size - n, 0)
-            for n in image_BCHW.shape[-2:]
-        ]
+        pads = [max((math.ceil(n / self.stride) - 1) * self.stride + self.size - n, 0) for n in image_BCHW.shape[-2:]]
         padded = functional.pad(image_BCHW, (0, pads[1], 0, pads[0]))
         tokens: Tensor = self.projection(padded)
         return tokens.flatten(2).transpose(1, 2)
@@ -257,9 +254,7 @@ class RSMamba(Model):
     def __init__(self, config: RSMambaConfig) -> None:
         super().__init__(config)
         if not config.input.fixed_size:
-            raise ConfigurationError(
-                "RSMamba's position table fits one image size: its input needs fixed_size=True."
-            )
+            raise ConfigurationError("RSMamba's position table fits one image size: its input needs fixed_size=True.")
         self.network = RSMambaNetwork(config)
 
     @property
