@@ -13,7 +13,7 @@ BLOCK = 512
 
 
 def build_scene(path: Path, pixels: int) -> Path:
-    """Write a tiled, compressed four-band GeoTIFF of `pixels` a side from turned and flipped quarters of a NAIP tile."""
+    """Write a tiled, compressed four-band GeoTIFF of `pixels` a side from quarters of a NAIP tile, turned."""
     if path.exists():
         return path
     with as_file(files("swath.demo").joinpath("imagery/naip_santa_monica_2018.tif")) as source:

@@ -45,13 +45,13 @@ TREES = Card(
         "Crowns that touch are often one point; shrubs and lawns with trees' shadows are the usual false alarms.",
     ),
     training="`swath train trees urban-trees=FOLDER -o RUN`, then `python scripts/ship_weights.py trees RUN FOLDER`. "
-    "FOLDER is jonathanventura/urban-tree-detection-data (images, csv); places are split by the data set's declaration, "
+    "FOLDER is jonathanventura/urban-tree-detection-data (images, csv); places are split as the data set declares, "
     "a fifth of each city's places are never trained on. Under an hour on two CPU cores.",
 )
 LANDUSE = Card(
     name="landuse",
     title="Land use in Sentinel-2 imagery",
-    summary="Tells ten kinds of land use and cover of chips of 64 x 64 pixels at 10 m from red, green and blue: RSMamba, "
+    summary="Tells ten kinds of land use of chips of 64 x 64 pixels at 10 m from red, green and blue: RSMamba, "
     "sized for these chips and trained from nothing.",
     citation="Network: K. Chen et al. 2024, RSMamba (IEEE GRSL). Data: P. Helber et al. 2019, EuroSAT (IEEE JSTARS).",
     paper="arXiv 2403.19654",
@@ -113,6 +113,7 @@ CARDS = {"trees": TREES, "landuse": LANDUSE}
 
 
 def main() -> None:
+    """Measure, write the card, and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(CARDS))
     parser.add_argument("run", type=Path)

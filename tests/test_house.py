@@ -74,7 +74,8 @@ def test_files_are_short_and_functions_too(path):
 
 
 def test_importing_swath_is_quick_and_brings_no_torch():
-    code = "import sys, time; t = time.perf_counter(); import swath; print(time.perf_counter() - t, 'torch' in sys.modules)"
+    code = "import sys, time; t = time.perf_counter(); import swath; "
+    code += "print(time.perf_counter() - t, 'torch' in sys.modules)"
     runs = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True) for _ in range(3)]
     seconds, torch = zip(*(run.stdout.split() for run in runs), strict=True)
     assert set(torch) == {"False"}

@@ -43,7 +43,8 @@ def _system_text(system: System) -> str:
         if models:
             return models[0].card().to_markdown()
     parts = ", ".join(system.parts) or "none yet"
-    return f"# {system.name}\n\n{system.paper}\n\nFamily {system.family}; {system.kind}; state: {system.state}; parts: {parts}."
+    facts = f"Family {system.family}; {system.kind}; state: {system.state}; parts: {parts}."
+    return f"# {system.name}\n\n{system.paper}\n\n{facts}"
 
 
 def _models_in(module_name: str) -> list[type[Model]]:

@@ -64,7 +64,7 @@ def main() -> None:
         sys.exit(status)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
     if issubclass(category, SwathWarning):
         errors.print(f"note: {message}")
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from swath.api import LoadedModel, load
 from swath.datasets.formats.point_tables import read_points
@@ -27,9 +27,6 @@ from swath.samples.drawing import display_image, draw
 from swath.samples.labels import Label
 from swath.samples.rasters import ClassMap
 from swath.samples.vectors import Points
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 NAIP = "naip_santa_monica_2018"
 SENTINEL = "sentinel2_italy_2018-08-09"
@@ -171,12 +168,10 @@ def enlarged(values: np.ndarray, size: Size) -> np.ndarray:
     return values[np.ix_(rows, columns)]
 
 
-def picture(image: np.ndarray, scale: int) -> Image:
+def picture(image: np.ndarray, scale: int) -> Image.Image:
     """Return an enlarged picture of an array (H, W, 3)."""
-    from PIL import Image as pillow
-
-    shown = pillow.fromarray(image)
-    return shown.resize((shown.width * scale, shown.height * scale), pillow.Resampling.NEAREST)
+    shown = Image.fromarray(image)
+    return shown.resize((shown.width * scale, shown.height * scale), Image.Resampling.NEAREST)
 
 
 def histogram(scores: np.ndarray, name: str) -> tuple[tuple[str, float], ...]:

@@ -184,7 +184,7 @@ class _Job:
         )
         store = store_for(self.blank, context)
         if manifest.rows_done:
-            store.restore(manifest.rows_done, manifest.state["store"])
+            store.restore(manifest.state["store"])
         return store
 
     def work(self, store: Store, manifest: Manifest, progress: Callable[[Progress], None] | None) -> None:

@@ -81,8 +81,8 @@ class Store(ABC):
         """Make everything up to this row safe on disk; return what `restore` needs to go on after it."""
 
     @abstractmethod
-    def restore(self, rows_done: int, state: Mapping[str, Any]) -> None:
-        """Go on after an earlier run that had finished so many rows."""
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on after an earlier run with what `finish_row` returned for its last finished row."""
 
     @abstractmethod
     def export(self, output: Path, tags: Mapping[str, str], *, overwrite: bool) -> None:
@@ -122,7 +122,7 @@ class ClassMapStore(Store):
         del row
         return {}
 
-    def restore(self, rows_done: int, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Nothing to do: the strips and the pixels are on disk."""
 
     def export(self, output: Path, tags: Mapping[str, str], *, overwrite: bool) -> None:
@@ -214,7 +214,7 @@ class RasterStore(Store):
         del row
         return {}
 
-    def restore(self, rows_done: int, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Nothing to do: the strips and the pixels are on disk."""
 
     def export(self, output: Path, tags: Mapping[str, str], *, overwrite: bool) -> None:
@@ -266,7 +266,7 @@ class ObjectStore(Store):
             self._spool(row).write_text(json.dumps(settled.to_json()), encoding="utf-8")
         return {} if self._stitcher.open is None else {"open": self._stitcher.open.to_json()}
 
-    def restore(self, rows_done: int, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Take up the open objects; spools of rows that were not finished are written over."""
         if "open" in state:
             self._stitcher.restore(Objects.from_json(state["open"]))
@@ -327,9 +327,8 @@ class LabelStore(Store):
         del row
         return {"votes": self._votes.tolist()}
 
-    def restore(self, rows_done: int, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Take up the votes."""
-        del rows_done
         self._votes = np.array(state["votes"])
 
     def export(self, output: Path, tags: Mapping[str, str], *, overwrite: bool) -> None:

@@ -66,7 +66,7 @@ class Model(nn.Module, ABC):
         """Return one annotation an image, with its confidence, in pixels of that image."""
 
     def score_maps(self, batch: Batch) -> list[ScoreMap] | None:
-        """Return undecided class scores an image where the model gives a class map, so that windows blend; else None."""
+        """Return undecided class scores an image, which windows blend, where the model gives a class map; else None."""
         del batch
         return None
 

@@ -1,4 +1,7 @@
-"""Run a prediction and kill this very process (SIGKILL) after so many windows: run_and_die.py SCENE OUTPUT WINDOWS KIND."""
+"""Run a prediction and kill this very process (SIGKILL) after so many windows.
+
+run_and_die.py SCENE OUTPUT WINDOWS KIND
+"""
 
 from __future__ import annotations
 

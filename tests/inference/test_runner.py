@@ -141,7 +141,7 @@ def test_polygons_cover_just_the_pixels_of_their_class_without_the_background(tm
     model = per_pixel()
     scene = open_scene(write_scene(tmp_path / "scene.tif", values))
     run(model, scene, tmp_path / "map.gpkg")
-    meta, _, geometry, (classes, confidence, pixels) = pyogrio.raw.read(
+    _, _, geometry, (classes, confidence, pixels) = pyogrio.raw.read(
         tmp_path / "map.gpkg", columns=["class", "confidence", "pixels"]
     )
     import shapely

@@ -363,8 +363,8 @@ CARD = Card(
         "permutation='published' does so too.",
         "Class order belongs to the weights: the published checkpoints use a shuffled folder order, kept with the data "
         "sets by name.",
-        "Sine positions halve the width between rows and columns with wavelengths up to 10,000 [inferred]; class tokens "
-        "get none with them.",
+        "Sine positions halve the width between rows and columns, wavelengths to 10,000 [inferred]; class tokens get "
+        "none with them.",
         "AutoAugment is not part of the recipe (see `rsmamba_recipe`).",
     ),
     limits=("One image size: the position table is not interpolated.",),
