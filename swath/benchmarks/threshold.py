@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from swath.errors import ConfigurationError
+from swath.errors import ConfigurationError, DataError
 from swath.models.outputs import PointOutput
+from swath.samples.vectors import Points
 
 if TYPE_CHECKING:
     from swath.benchmarks.protocol import Protocol
@@ -33,6 +34,8 @@ def choose_threshold(model: Model, part: Dataset, protocol: Protocol) -> float:
         for sample in part:
             batch = model.prepare([sample])
             found = lowest.annotations(model(batch.to(model.device)), batch)[0]
+            if not isinstance(found, Points) or sample.target is None:
+                raise DataError(f"'{sample.key}' has no points to choose a threshold by.")
             for threshold, metric in metrics.items():
                 metric.add(metric.tally(found.above(threshold), sample.target))
     best = max(CANDIDATES, key=lambda threshold: (metrics[threshold].compute()[protocol.watch], -threshold))

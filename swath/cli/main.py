@@ -64,7 +64,15 @@ def main() -> None:
         sys.exit(status)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: object = None,
+) -> None:
+    del filename, lineno, file, line
     if issubclass(category, SwathWarning):
         errors.print(f"note: {message}")
 

@@ -153,7 +153,7 @@ def landuse_pictures(scene: Scene, raster: Path, classes: tuple[str, ...]) -> tu
     with open_scene(str(raster)) as found:
         coarse = found.read(Window(0, 0, found.grid.size.height, found.grid.size.width))
     labels = enlarged(coarse.values[0], size)
-    confidence = enlarged(coarse.values[1], size).astype(np.float32) / 255
+    confidence = (enlarged(coarse.values[1], size) / 255).astype(np.float32)
     overlay = ClassMap(size=size, labels=labels, classes=classes, confidence=confidence)
     return (
         Picture(image=picture(display_image(pixels), 3), caption="Natural colours, stretched for the eye."),

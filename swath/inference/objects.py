@@ -106,8 +106,7 @@ def lowest(objects: Objects) -> NDArray[np.float32]:
         return objects.points[:, 1]
     if isinstance(objects, OrientedBoxes):
         half_diagonal = np.hypot(objects.boxes[:, 2], objects.boxes[:, 3]) / 2
-        bottom: NDArray[np.float32] = objects.boxes[:, 1] + half_diagonal
-        return bottom
+        return (objects.boxes[:, 1] + half_diagonal).astype(np.float32)
     if isinstance(objects, (Boxes, Instances)):
         return objects.boxes[:, 3]
     return np.full(len(objects), np.inf, np.float32)

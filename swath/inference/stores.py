@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 import rasterio.features
 import shapely
+from affine import Affine
 
 from swath.errors import OutputFailed
 from swath.geometry.vectorise import LabelledPolygon, StreamingVectoriser
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from shapely import Polygon
+    from shapely.geometry import Polygon
 
     from swath.imagery.grid import Grid
     from swath.samples.objects import MergeRule
@@ -176,7 +176,7 @@ class ClassMapStore(Store):
         total = count = 0
         for row in range(top, bottom, _STRIP):
             window = Window(row, left, min(_STRIP, bottom - row), right - left)
-            shift = rasterio.Affine.translation(left, row)
+            shift = Affine.translation(left, row)
             shape = (window.height, window.width)
             inside = rasterio.features.geometry_mask([polygon], shape, shift, invert=True)
             total += int(self._scratch.read(window)[1][inside].sum(dtype=np.int64))

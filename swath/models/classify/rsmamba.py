@@ -172,7 +172,7 @@ class Backbone(nn.Module):
     def place(self, patches_BLd: Tensor) -> Tensor:
         """Insert the class tokens and add the positions."""
         if self.config.position == "sine":
-            patches_BLd = patches_BLd + self.sine_position
+            patches_BLd = patches_BLd + self.get_buffer("sine_position")
         x = patches_BLd
         if self.config.class_token != "none":
             tokens = self.class_tokens.expand(len(x), -1, -1)
