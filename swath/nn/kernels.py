@@ -6,6 +6,7 @@ register, two AVX registers, four NEON registers), so a kernel states its vector
 numpy function that says what it means, and the machine code that compiled functions get in its place.
 Arrays are flat, C-contiguous and float32.
 
+>>> from swath.geometry._compile import compiled
 >>> @compiled
 ... def exponentials(values: Array, results: Array) -> None:
 ...     store(results, 0, exponential(load(values, 0)))

@@ -298,6 +298,7 @@ def scan_forward(
 ) -> tuple[Tensor, Tensor]:
     """Scan float32 CPU tensors; returns y (B, L, E) and the states that `scan_backward` needs (or an empty tensor).
 
+    >>> import torch
     >>> one = torch.ones(1, 3, 2)
     >>> y_BLE, _ = scan_forward(one, one, -torch.ones(2, 2), one, one, torch.ones(2), keep_states=False)
     >>> y_BLE.shape
@@ -324,6 +325,7 @@ def scan_backward(
 ) -> tuple[Tensor, ...]:
     """Return the gradients of u, delta, A, B, C and D for the gradient g (B, L, E) of y.
 
+    >>> import torch
     >>> one = torch.ones(1, 3, 2)
     >>> inputs = (one, one, -torch.ones(2, 2), one, one, torch.ones(2))
     >>> _, states = scan_forward(*inputs, keep_states=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from contract import ModelContract
@@ -18,7 +19,7 @@ META = json.loads((Path(__file__).parents[1] / "parity/effnet-unetpp/meta.json")
 
 
 class TestEfficientNetUnetPlusPlus(ModelContract):
-    counts = {
+    counts: ClassVar = {
         variant: (partial(getattr(effnet_unetpp, f"effnet_unetpp_{variant}")), count)
         for variant, count in {
             "b0": 6_569_581,
@@ -31,7 +32,7 @@ class TestEfficientNetUnetPlusPlus(ModelContract):
             "b7": 68_163_553,
         }.items()
     }
-    published_names = {name: tuple(shape) for name, shape in META["tensors"]["b0"].items()}
+    published_names: ClassVar = {name: tuple(shape) for name, shape in META["tensors"]["b0"].items()}
     published_builder = staticmethod(effnet_unetpp_b0)
 
     def small(self) -> EfficientNetUnetPlusPlus:

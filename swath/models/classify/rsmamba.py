@@ -156,6 +156,9 @@ class Backbone(nn.Module):
         self.token_norm = nn.LayerNorm(width, eps=1e-6)
         self.pooled_norm = nn.LayerNorm(width, eps=1e-6)
         self.permutation_source: PermutationSource | None = None
+        if "shuffle" in config.path_type and config.permutation == "repeatable":
+            # Drawn once, so that an exported network holds these very orders instead of drawing others at every call.
+            self.register_buffer("repeatable_orders", repeatable_orders(config, side * side + extra), persistent=False)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Return the pooled feature (B, d)."""
@@ -204,8 +207,16 @@ class Backbone(nn.Module):
             return self.permutation_source(layer, length).to(device)
         if self.training or self.config.permutation == "published":
             return torch.randperm(length).to(device)
-        generator = torch.Generator().manual_seed(self.config.permutation_seed * 1_000_003 + layer)
-        return torch.randperm(length, generator=generator).to(device)
+        return self.get_buffer("repeatable_orders")[layer]
+
+
+def repeatable_orders(config: RSMambaConfig, length: int) -> Tensor:
+    """Return the permutation of `length` tokens of every layer (layers, L), from `permutation_seed` alone."""
+    orders = []
+    for layer in range(config.layers):
+        generator = torch.Generator("cpu").manual_seed(config.permutation_seed * 1_000_003 + layer)
+        orders.append(torch.randperm(length, generator=generator, device="cpu"))
+    return torch.stack(orders)
 
 
 def sine_positions(side: int, width: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 
 import pytest
 import torch
@@ -78,7 +79,7 @@ def images(count: int = 2) -> torch.Tensor:
 
 
 class TestRSMamba(ModelContract):
-    counts = {
+    counts: ClassVar = {
         "base": (partial(rsmamba_base, classes=NWPU), 6_385_773),
         "large": (partial(rsmamba_large, classes=NWPU), 16_252_717),
         "huge": (partial(rsmamba_huge, classes=NWPU), 33_060_845),
