@@ -30,7 +30,7 @@ figure { margin: 0; } img { width: 100%; height: auto; border-radius: 4px; displ
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; font-size: .92rem; }
 td { padding: .2rem .5rem .2rem 0; border-bottom: 1px solid var(--line); } td.name { width: 13rem; }
 td.number { width: 4rem; text-align: right; font-variant-numeric: tabular-nums; }
-.bar { background: var(--bar); height: .7rem; border-radius: 2px; min-width: 2px; }
+.bar { height: .7rem; border-radius: 2px; min-width: 2px; }
 code { font-size: .88rem; } footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .8rem; }
 """
 
@@ -44,6 +44,16 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A share (0 to 1) with its name, what to write behind it, and the colour it has in the pictures, if any."""
+
+    name: str
+    share: float
+    note: str
+    colour: str = "var(--bar)"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """One job: its answer in a sentence, what was done, pictures, shares as bars, the files it made."""
 
@@ -51,7 +61,7 @@ class Section:
     lead: str
     text: str
     pictures: Sequence[Picture]
-    bars: Sequence[tuple[str, float]]
+    bars: Sequence[Bar]
     files: Sequence[str]
     card: str
 
@@ -79,9 +89,10 @@ def _section(section: Section) -> str:
         for p in section.pictures
     )
     rows = "".join(
-        f'<tr><td class="name">{html.escape(name)}</td><td><div class="bar" style="width:{share:.1%}"></div></td>'
-        f'<td class="number">{share:.0%}</td></tr>'
-        for name, share in section.bars
+        f'<tr><td class="name">{html.escape(bar.name)}</td>'
+        f'<td><div class="bar" style="width:{bar.share:.1%};background:{bar.colour}"></div></td>'
+        f'<td class="number">{html.escape(bar.note)}</td></tr>'
+        for bar in section.bars
     )
     files = "".join(f"<li><code>{html.escape(name)}</code></li>" for name in section.files)
     return (

@@ -17,20 +17,22 @@ from PIL import Image
 
 from swath.api import LoadedModel, load
 from swath.datasets.formats.point_tables import read_points
-from swath.demo.page import Picture, Section, write_page
+from swath.demo.page import Bar, Picture, Section, write_page
 from swath.geometry.windows import Size, Window
 from swath.imagery.bands import Unit
 from swath.imagery.scene import Scene, open_scene
 from swath.inference.runner import RunResult
-from swath.metrics.points import match_points
+from swath.metrics.points import Matches, match_points
 from swath.samples.drawing import display_image, draw
 from swath.samples.labels import Label
+from swath.samples.palette import Colour, class_colours
 from swath.samples.rasters import ClassMap
 from swath.samples.vectors import Points
 
 NAIP = "naip_santa_monica_2018"
 SENTINEL = "sentinel2_italy_2018-08-09"
 MATCH_METRES = 6.0
+SMALLEST_SHARE = 0.01
 NAIP_GSD = 0.6
 
 
@@ -56,6 +58,32 @@ def peak_memory_mib() -> float:
     """Return the most memory this process has held, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024 if sys.platform != "darwin" else peak / 2**20
+
+
+VERDICTS = {"matched": "#2fae66", "missed": "#f0a202", "no marked tree": "#d7263d"}
+
+
+def judged(found: Points, truth: Points, matches: Matches) -> Points:
+    """Return the found and the missed trees as points of three classes, by what became of them."""
+    spurious = np.delete(found.points, matches.predicted, axis=0)
+    missed = np.delete(truth.points, matches.true, axis=0)
+    parts = (found.points[matches.predicted], missed, spurious)
+    return Points.of(
+        np.concatenate(parts),
+        classes=tuple(VERDICTS),
+        labels=np.repeat([0, 1, 2], [len(part) for part in parts]),
+        height=found.size.height,
+        width=found.size.width,
+    )
+
+
+def tallies(verdicts: Points) -> tuple[Bar, ...]:
+    """Count the trees of each verdict."""
+    counts = np.bincount(verdicts.labels, minlength=len(VERDICTS))
+    return tuple(
+        Bar(name=name, share=count / max(int(counts.sum()), 1), note=str(count), colour=colour)
+        for (name, colour), count in zip(VERDICTS.items(), counts, strict=True)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +125,13 @@ def count_trees(imagery: Path, folder: Path) -> Section:
         )
         matches = match_points(found.points, truth.points, MATCH_METRES / NAIP_GSD)
         count = TreeCount(found=found, truth=truth, matched=len(matches.predicted))
+        verdicts = judged(found, truth, matches)
         pictures = (
             Picture(image=draw(pixels, found, scale=3), caption="What the model found."),
-            Picture(image=draw(pixels, truth, scale=3), caption="What people marked."),
+            Picture(
+                image=draw(pixels, verdicts, scale=3, palette=VERDICTS),
+                caption="Against what people marked: green matches, orange was missed, red is no marked tree.",
+            ),
         )
     return Section(
         title="Trees",
@@ -111,7 +143,7 @@ def count_trees(imagery: Path, folder: Path) -> Section:
             f"how sure each one is: half of them are above {np.median(found.scores) if len(found) else 0:.2f}."
         ),
         pictures=pictures,
-        bars=histogram(found.scores, "score"),
+        bars=(*tallies(verdicts), *histogram(found.scores)),
         files=outputs(results),
         card=card_line(model),
     )
@@ -130,7 +162,12 @@ def map_landuse(imagery: Path, folder: Path) -> Section:
             raise TypeError(f"'landuse' gave {type(vote).__name__}")
         pictures = landuse_pictures(scene, results[0].output, vote.classes)
     order = np.argsort(-vote.scores)
-    shares = tuple((vote.classes[i], float(vote.scores[i])) for i in order if vote.scores[i] >= 0.01)
+    colours = class_colours(vote.classes)
+    shares = tuple(
+        Bar(name=vote.classes[i], share=float(vote.scores[i]), note=f"{vote.scores[i]:.0%}", colour=css(colours[i]))
+        for i in order
+        if vote.scores[i] >= SMALLEST_SHARE
+    )
     return Section(
         title="Land use",
         lead=f"Mostly {vote.best.name}, {vote.best.score:.0%} of the vote.",
@@ -174,21 +211,31 @@ def picture(image: np.ndarray, scale: int) -> Image.Image:
     return shown.resize((shown.width * scale, shown.height * scale), Image.Resampling.NEAREST)
 
 
-def histogram(scores: np.ndarray, name: str) -> tuple[tuple[str, float], ...]:
+def histogram(scores: np.ndarray) -> tuple[Bar, ...]:
     """Return the share of scores in each tenth that has any."""
     counts, edges = np.histogram(scores, bins=10, range=(0, 1))
     total = max(int(counts.sum()), 1)
     return tuple(
-        (f"{name} {low:.1f} to {high:.1f}", count / total)
+        Bar(name=f"score {low:.1f} to {high:.1f}", share=count / total, note=f"{count / total:.0%}")
         for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True)
         if count
     )
 
 
+def css(colour: Colour | None) -> str:
+    """Return a colour for a style sheet; grey for what is not painted."""
+    return "#888888" if colour is None else f"#{colour.red:02x}{colour.green:02x}{colour.blue:02x}"
+
+
 def outputs(results: list[RunResult]) -> tuple[str, ...]:
     """Name the files of runs, with what each took."""
-    made = [f"{result.output.name}: {result.windows} windows, {result.seconds:.1f} s" for result in results]
+    made = [f"{result.output.name}: {counted(result.windows)}, {result.seconds:.1f} s" for result in results]
     return (*made, f"{results[-1].item.name}: the STAC item that says which model, weights and input made it")
+
+
+def counted(windows: int) -> str:
+    """Name a number of windows."""
+    return f"{windows} window{'' if windows == 1 else 's'}"
 
 
 def card_line(model: LoadedModel) -> str:
