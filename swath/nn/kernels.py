@@ -49,7 +49,7 @@ _INTEGERS = ir.VectorType(_INTEGER, LANES)
 
 class _LanesType(types.Type):
     def __init__(self) -> None:
-        super().__init__(name="swath_float32x16")  # type: ignore[no-untyped-call]
+        super().__init__(name="swath_float32x16")
 
 
 @register_model(_LanesType)

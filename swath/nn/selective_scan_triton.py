@@ -193,7 +193,7 @@ def scan_forward(
     chunks = math.ceil(length / CHUNK) if keep_states else 0
     states = u_BLE.new_empty(batch, chunks, width, state_size)
     inputs = (tensor.contiguous() for tensor in (u_BLE, delta_BLE, A_EN, B_BLN, C_BLN, D_E))
-    with torch.cuda.device_of(u_BLE):  # Triton launches on the current device
+    with torch.cuda.device(u_BLE.get_device()):  # Triton launches on the current device
         _forward_kernel[batch, math.ceil(width / _CHANNELS)](
             *inputs,
             y_BLE,
@@ -234,7 +234,7 @@ def scan_backward(
     g_A, g_D = u_BLE.new_empty(batch, width, state_size), u_BLE.new_empty(batch, width)
     g_B, g_C = u_BLE.new_empty(2, blocks, batch, length, state_size)
     inputs = (tensor.contiguous() for tensor in (u_BLE, delta_BLE, A_EN, B_BLN, C_BLN, D_E, g_BLE))
-    with torch.cuda.device_of(u_BLE):  # Triton launches on the current device
+    with torch.cuda.device(u_BLE.get_device()):  # Triton launches on the current device
         _backward_kernel[batch, blocks](
             *inputs,
             states,

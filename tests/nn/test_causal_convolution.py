@@ -23,7 +23,7 @@ def _gradients(function, tensors, g_BLE):
     return [result.detach(), *(leaf.grad for leaf in leaves)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     batch=st.integers(1, 3),
     length=st.integers(1, 40),
@@ -51,9 +51,8 @@ def test_half_of_a_wider_projection_is_read_where_it_lies():
         )
     swapped_BLE = torch.randn(9, 2, 32).transpose(0, 1)
     expected_BLE = _by_conv1d(swapped_BLE.double(), weight_EK.double(), bias_E.double())
-    torch.testing.assert_close(
-        causal_convolution(swapped_BLE, weight_EK, bias_E).double(), expected_BLE, rtol=1e-5, atol=1e-5
-    )
+    found_BLE = causal_convolution(swapped_BLE, weight_EK, bias_E).double()
+    torch.testing.assert_close(found_BLE, expected_BLE, rtol=1e-5, atol=1e-5)
 
 
 def test_gradcheck_in_double_precision():

@@ -3,25 +3,25 @@ import threading
 import numpy as np
 import pytest
 import torch
+from numba import njit
 
-from swath.geometry._compile import compiled
 from swath.nn import kernels
 from swath.nn.kernels import Array
 
 
-@compiled
+@njit  # not cached: the cache does not notice when the operations change
 def _map_exponential(values: Array, results: Array) -> None:
     for i in range(0, len(values), 16):
         kernels.store(results, i, kernels.exponential(kernels.load(values, i)))
 
 
-@compiled
+@njit
 def _map_sigmoid(values: Array, results: Array) -> None:
     for i in range(0, len(values), 16):
         kernels.store(results, i, kernels.sigmoid(kernels.load(values, i)))
 
 
-@compiled
+@njit
 def _sum_lanes(values: Array, results: Array) -> None:
     kernels.store(results, 0, kernels.lane_sums(values, 0))
 
@@ -33,7 +33,7 @@ def _mapped(function, values):
 
 
 def test_compiled_exponential_is_within_two_in_ten_million():
-    x = np.linspace(-87, 0, 1_600_000, dtype=np.float32)
+    x = np.linspace(-87, 0, 400_000, dtype=np.float32)
     exact = np.exp(x.astype(np.float64))
     assert np.abs(_mapped(_map_exponential, x) / exact - 1).max() < 2e-7
 

@@ -113,18 +113,19 @@ def test_training_fits_a_sequence_that_needs_memory():
     # channel 1 of every token shall say what channel 1 of the first token was: only a state that lasts knows it
     torch.manual_seed(0)
     mixer = MambaMixer(width=16)
-    optimiser = torch.optim.AdamW(mixer.parameters(), lr=1e-2)
+    optimiser = torch.optim.AdamW(mixer.parameters(), lr=2e-2)
+    x_BLd = torch.zeros(2, 12, 16)
+    x_BLd[..., 0] = 1
+    x_BLd[:, 0, 1] = torch.tensor([1.0, -1.0])
     losses = []
     for _ in range(60):
-        x_BLd = torch.zeros(16, 12, 16)
-        x_BLd[..., 0] = 1
-        x_BLd[:, 0, 1] = torch.randn(16)
         loss = (mixer(x_BLd)[..., 1] - x_BLd[:, :1, 1]).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
-    assert sum(losses[-5:]) < 0.3 * sum(losses[:5])
+        losses.append(loss.item())
+    assert losses[0] > 0.9
+    assert losses[-1] < 0.05
 
 
 def test_a_size_below_one_is_refused():

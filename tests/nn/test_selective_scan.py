@@ -75,7 +75,7 @@ def test_every_backend_equals_the_closed_form_of_the_recurrence(backend):
     assert _relative(selective_scan(*inputs, backend=backend), _closed_form(*inputs)) < 1e-6
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(**SHAPES)
 def test_backends_agree_on_values_and_gradients_for_any_shape(batch, length, width, state, seed):
     inputs = _inputs(batch, length, width, state, seed)
@@ -211,7 +211,7 @@ INTERPRETED = """
 import torch
 from swath.nn import selective_scan_triton as kernels
 torch.manual_seed(0)
-for batch, length, width, state in ((2, 70, 21, 5), (1, 33, 16, 16), (1, 3, 17, 1)):
+for batch, length, width, state in ((1, 35, 17, 5), (2, 3, 16, 1)):
     inputs = [torch.randn(batch, length, width), torch.rand(batch, length, width), -torch.rand(width, state)]
     inputs += [torch.randn(batch, length, state), torch.randn(batch, length, state), torch.randn(width)]
     leaves = [tensor.double().requires_grad_() for tensor in inputs]

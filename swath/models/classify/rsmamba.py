@@ -158,7 +158,7 @@ class Backbone(nn.Module):
         self.permutation_source: PermutationSource | None = None
         if "shuffle" in config.path_type and config.permutation == "repeatable":
             # Drawn once, so that an exported network holds these very orders instead of drawing others at every call.
-            self.register_buffer("repeatable_orders", repeatable_orders(config, side * side + extra), persistent=False)
+            self.register_buffer("repeatable_orders", _repeatable_orders(config, side * side + extra), persistent=False)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Return the pooled feature (B, d)."""
@@ -210,7 +210,7 @@ class Backbone(nn.Module):
         return self.get_buffer("repeatable_orders")[layer]
 
 
-def repeatable_orders(config: RSMambaConfig, length: int) -> Tensor:
+def _repeatable_orders(config: RSMambaConfig, length: int) -> Tensor:
     """Return the permutation of `length` tokens of every layer (layers, L), from `permutation_seed` alone."""
     orders = []
     for layer in range(config.layers):
