@@ -144,10 +144,11 @@ def build(name: str, **options: Any) -> Model:
             f"there is no model builder '{name}'{closest(name, known)}; swath systems lists what there is."
         )
     try:
-        inspect.signature(known[name]).bind(**options)
+        return known[name](**options)
     except TypeError as error:
+        if "argument" not in str(error):
+            raise
         raise ConfigurationError(f"'{name}' cannot be built so: {error}; see help(swath.build).") from error
-    return known[name](**options)
 
 
 def recipe(name: str, **changes: Any) -> Recipe:
@@ -187,23 +188,23 @@ def train(
     *,
     folder: str | Path,
     recipe: Recipe | None = None,
-    validation: float | None = None,
+    validation: float | str | None = None,
     **options: Any,
 ) -> TrainingResult:
     """Train a model on `DATASET=FOLDER` by a recipe, validating by the data set's first protocol.
 
     `model` is a builder's name or a model; a named one starts from weights drawn by the recipe's seed. The weights that
-    validated best (the last where the recipe watches nothing) are left in `folder/best`; a model of points gets the
-    threshold that is best on the validation part, which is the share `validation` of the training part. The options are
-    those of `training.train`.
+    validated best are left in `folder/best`. The validation part is the share `validation` of the training part, or a
+    part by name; a model of points gets the threshold that is best there. The options are those of `training.train`.
     """
     argument = parse_data_argument(data)
     protocol = parse_protocol_argument(data).protocol
     ship = next((ship for ship in SHIPPED if ship.name == model), None)
     chosen = recipe or _recipe_of(model, ship)
     share = validation or (0.1 if ship is None else ship.validation)
+    built = _fresh(model, chosen.seed, argument.spec.classes) if isinstance(model, str) else model
     result = train_from(
-        _fresh(model, chosen.seed) if isinstance(model, str) else model,
+        built,
         argument.spec,
         argument.root,
         chosen,
@@ -213,18 +214,21 @@ def train(
         cached=True,
         **options,
     )
-    best = load_model(result.folder / "best")
-    if isinstance(best.model.config.output, PointOutput):
+    best = load_model(result.folder / "best", model_class=type(built))
+    if isinstance(getattr(best.model.config, "output", None), PointOutput):
         held_back = open_parts(argument.spec, argument.root, validation=share, seed=chosen.seed).validation
         choose_threshold(best.model, held_back, protocol)
         save_model(best.model, result.folder / "best", card=best.card)
     return result
 
 
-def _fresh(name: str, seed: int) -> Model:
+def _fresh(name: str, seed: int, classes: tuple[str, ...]) -> Model:
+    """Build a model from weights drawn by the seed; builders that ask for classes get the data set's."""
+    builder = builders(load_catalog()).get(name)
+    asks = builder is not None and "classes" in inspect.signature(builder).parameters
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(name)
+        return build(name, classes=classes) if asks else build(name)
 
 
 def _recipe_of(model: str | Model, ship: ShippedModel | None) -> Recipe:

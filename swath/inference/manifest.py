@@ -27,6 +27,16 @@ def work_folder(output: Path) -> Path:
     return output.with_name(f".{output.name}.swath-run")
 
 
+def unfinished(output: Path) -> Mapping[str, Any] | None:
+    """Return the identity of a run for this output that has finished rows and can be continued, or None."""
+    path = work_folder(output) / _FILE
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    identity: Mapping[str, Any] | None = found["identity"] if found["rows_done"] else None
+    return identity
+
+
 @dataclass
 class Manifest:
     """Which rows of windows are finished, and the identity of the run: inputs, model, options, plan."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from swath.errors import NothingToSee, OutputExists, OutputFailed, SwathError
 from swath.geometry.windows import Window
 from swath.imagery.stac import ModelProvenance, SceneProvenance, result_item, write_item
 from swath.inference.allocator import fix_mapping_threshold
-from swath.inference.manifest import Manifest
+from swath.inference.manifest import Manifest, unfinished
 from swath.inference.options import RunOptions, batch_for, plan_for
 from swath.inference.reading import ReadBatch, read_batches
 from swath.inference.stores import RunContext, Store, store_for
@@ -87,7 +87,8 @@ def run(
     target = Path(output)
     if target.exists() and not overwrite:
         raise OutputExists(f"{target} is already there; choose another name, or say --overwrite to replace it.")
-    job = _Job.prepare(stored, scene, options or RunOptions())
+    chosen = _as_before(options or RunOptions(), unfinished(target) if resume else None)
+    job = _Job.prepare(stored, scene, chosen)
     manifest = Manifest.begin(target, job.identity(target), resume=resume)
     resumed = manifest.rows_done
     store: Store | None = None
@@ -116,6 +117,18 @@ def run(
         pixels=scene.grid.size.area,
         seconds=time.perf_counter() - started,
         resumed_rows=resumed,
+    )
+
+
+def _as_before(options: RunOptions, identity: Mapping[str, Any] | None) -> RunOptions:
+    """Take from an unfinished run what was left to the memory of then, which may be another now."""
+    if identity is None:
+        return options
+    return replace(
+        options,
+        window=options.window or identity["window"],
+        overlap=identity["overlap"] if options.overlap is None else options.overlap,
+        batch_size=options.batch_size or identity["batch size"],
     )
 
 
@@ -168,7 +181,9 @@ class _Job:
             "version": __version__,
             "inputs": self.scene.fingerprint(),
             "model": f"{self.stored.name} {self.stored.sha256}",
-            "window": [self.plan.step.height, self.plan.step.width, self.plan.halo],
+            "window": self.plan.read_size.height,
+            "step": [self.plan.step.height, self.plan.step.width],
+            "overlap": 2 * self.plan.halo,
             "batch size": self.batch_size,
             "output": target.suffix.lower(),
         }

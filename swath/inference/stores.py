@@ -333,7 +333,7 @@ class LabelStore(Store):
 
     def export(self, output: Path, tags: Mapping[str, str], *, overwrite: bool) -> None:
         """Write a coarse COG (.tif), a square a window (vector formats), or the vote (.txt)."""
-        if output.suffix == ".txt":
+        if output.suffix.lower() == ".txt":
             with AtomicOutput(output, overwrite=overwrite) as part:
                 part.write_text(self._vote_text(), encoding="utf-8")
         elif output.suffix.lower() in RASTER_SUFFIXES:

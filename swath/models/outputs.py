@@ -212,6 +212,7 @@ class PointOutput:
         for mask in batch.valid.values():
             if mask is not None:
                 terms = terms * mask.unsqueeze(1)
+                centre = centre & mask.unsqueeze(1)
         return {"focal": -terms.sum() / centre.sum().clamp(min=1)}
 
     def annotations(self, logits_BKHW: Tensor, batch: Batch) -> list[Annotation]:
@@ -223,7 +224,9 @@ class PointOutput:
         reach = max(1, round(self.minimum_distance))
         peaks = functional.max_pool2d(scores, 2 * reach + 1, stride=1, padding=reach)
         chosen = (scores >= peaks) & (scores >= self.threshold)
-        return [self._points(image, hits) for image, hits in zip(scores.numpy(), chosen.numpy(), strict=True)]
+        found = [self._points(image, hits) for image, hits in zip(scores.numpy(), chosen.numpy(), strict=True)]
+        # Neighbours of one height are all peaks: of those too close together one stays.
+        return [points.deduplicated(self.merge_rule) for points in found]
 
     def _points(self, scores_KHW: np.ndarray, hits_KHW: np.ndarray) -> Points:
         label, row, column = np.nonzero(hits_KHW)

@@ -60,8 +60,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
         raise ResumeMismatch(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); train anew with resume=False."
+            f"{path} cannot be read ({str(error).splitlines()[0]}); train anew with --no-resume."
         ) from error
     if header is None:
-        raise ResumeMismatch(f"{path} is no checkpoint of a training run; give another folder or resume=False.")
+        raise ResumeMismatch(f"{path} is no checkpoint of a training run; give another folder or --no-resume.")
     return Checkpoint(tensors=tensors, numbers=json.loads(header))

@@ -202,7 +202,7 @@ class _Run:
         if state.fingerprint != self.state.fingerprint:
             raise ResumeMismatch(
                 f"{path} belongs to a run with another model, recipe or number of samples; "
-                "give another folder, or resume=False to replace it."
+                "give another folder, or --no-resume to replace it."
             )
         self.state = state
         self.model.load_state_dict(checkpoint.part("model"))

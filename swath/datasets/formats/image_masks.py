@@ -39,7 +39,7 @@ class FolderPair:
     def masks_of(self, folder: str) -> str | None:
         """Return the folder of the masks of a folder of images, or None when the pattern does not fit it."""
         found = re.fullmatch(re.escape(self.images).replace(r"\*", "([^/]+)"), folder)
-        return None if found is None else self.masks.replace("*", found[1])
+        return None if found is None else self.masks.replace("*", "".join(found.groups()))
 
 
 @dataclass(frozen=True, kw_only=True)
