@@ -241,7 +241,7 @@ def test_an_unfinished_run_of_another_model_is_not_continued(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run(per_pixel(3), open_scene(scene_path), tmp_path / "map.tif", progress=stop)
-    with pytest.raises(ResumeMismatch, match="another .*window"):
+    with pytest.raises(ResumeMismatch, match=r"another .*window"):
         run(per_pixel(3), open_scene(scene_path), tmp_path / "map.tif", options=RunOptions(window=64))
     result = run(per_pixel(3), open_scene(scene_path), tmp_path / "map.tif")
     assert result.resumed_rows > 0
