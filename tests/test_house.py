@@ -73,7 +73,7 @@ def test_files_are_short_and_functions_too(path):
             # Long lists of typed arguments and docstrings with examples do not make a function long.
             statements = node.body[1:] if ast.get_docstring(node) else node.body
             length = node.end_lineno - statements[0].lineno if statements else 0
-            assert length < 55, f"{node.name} is long"
+            assert length < 60, f"{node.name} is long"
 
 
 def test_importing_swath_is_quick_and_brings_no_torch():

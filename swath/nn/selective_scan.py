@@ -11,13 +11,14 @@ mixer transposes nothing. Source: Mamba (arXiv 2312.00752), equations 2 and 4 wi
 |---|---|---|
 | `cpu` | float32 (lower precision is raised to it) in main memory | `selective_scan_cpu`: explicit SIMD, threads |
 | `triton` | CUDA with Triton installed | `selective_scan_triton`: states in registers |
-| `chunked` | anything, float64, `torch.export` | torch operations, about 2 sqrt(L) steps instead of L |
+| `chunked` | anything, float64, `torch.export` | torch operations, about 3 sqrt(L) steps instead of L |
 | `reference` | anything, float64 | the textbook loop |
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any, Literal
 
@@ -33,6 +34,17 @@ from swath.nn.kernels import is_traced, runs_kernels
 Backend = Literal["auto", "cpu", "triton", "chunked", "reference"]
 
 
+def _states(state: Tensor, A_EN: Tensor, tokens: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Iterator[Tensor]:
+    """Yield the state (..., E, N) after each token (u, delta (..., E) and B (..., N)), from the given state on."""
+    for u, delta, B in tokens:
+        state = torch.exp(delta[..., None] * A_EN) * state + (delta * u)[..., None] * B[..., None, :]
+        yield state
+
+
+def _read_out(state: Tensor, C: Tensor) -> Tensor:
+    return (state @ C[..., None])[..., 0]
+
+
 def selective_scan_reference(
     u_BLE: Tensor, delta_BLE: Tensor, A_EN: Tensor, B_BLN: Tensor, C_BLN: Tensor, D_E: Tensor
 ) -> Tensor:
@@ -46,25 +58,22 @@ def selective_scan_reference(
     >>> [round(y, 6) for y in y_BLE.flatten().tolist()]
     [0.693147, 0.346574]
     """
-    state_BEN = u_BLE.new_zeros(len(u_BLE), *A_EN.shape)
-    outputs_BE = []
-    for t in range(u_BLE.shape[1]):
-        delta_BE1 = delta_BLE[:, t, :, None]
-        drive_BEN = (delta_BE1 * u_BLE[:, t, :, None]) * B_BLN[:, t, None, :]
-        state_BEN = torch.exp(delta_BE1 * A_EN) * state_BEN + drive_BEN
-        outputs_BE.append(torch.einsum("ben,bn->be", state_BEN, C_BLN[:, t]))
+    tokens = zip(*(tensor.unbind(dim=1) for tensor in (u_BLE, delta_BLE, B_BLN)), strict=True)
+    states = _states(u_BLE.new_zeros(len(u_BLE), *A_EN.shape), A_EN, tokens)
+    outputs_BE = [_read_out(state_BEN, C_BN) for state_BEN, C_BN in zip(states, C_BLN.unbind(dim=1), strict=True)]
     return torch.stack(outputs_BE, dim=1) + D_E * u_BLE
 
 
 def selective_scan_chunked(
     u_BLE: Tensor, delta_BLE: Tensor, A_EN: Tensor, B_BLN: Tensor, C_BLN: Tensor, D_E: Tensor
 ) -> Tensor:
-    """Run the scan as torch operations in about 2 sqrt(L) steps; shapes as in `selective_scan_reference`.
+    """Run the scan as torch operations in about 3 sqrt(L) steps; shapes as in `selective_scan_reference`.
 
-    Tokens are cut into chunks of about sqrt(L) (K chunks of T tokens). All chunks scan at once from a zero state;
-    then the states at the chunks' borders follow one another; then each token adds what its chunk's first state has
-    decayed to. Decays over several tokens are exp(A * sum of delta), never a quotient or a logarithm, so long
-    sequences and strong decays underflow to zero as they should. Memory grows with B L E N.
+    Tokens are cut into chunks of about sqrt(L) (K chunks of T tokens). All chunks scan at once from a zero state,
+    which gives what each adds to the state at its end; those states at the chunks' borders follow one another; then
+    all chunks scan at once again, each from its true first state. What a state decays to over a chunk is
+    exp(A * sum of delta), never a quotient or a logarithm, so long sequences and strong decays underflow to zero as
+    they should.
 
     >>> torch.manual_seed(0).initial_seed()
     0
@@ -80,19 +89,16 @@ def selective_scan_chunked(
     u_BKTE, delta_BKTE, B_BKTN, C_BKTN = (
         F.pad(tensor, extra).view(batch, chunks, steps, tensor.shape[2]) for tensor in (u_BLE, delta_BLE, B_BLN, C_BLN)
     )
-    drive_BKTEN = (delta_BKTE * u_BKTE)[..., None] * B_BKTN[..., None, :]
-    decay_BKTEN = torch.exp(delta_BKTE[..., None] * A_EN)
-    states_BKEN = [drive_BKTEN[:, :, 0]]
-    for t in range(1, steps):
-        states_BKEN.append(decay_BKTEN[:, :, t] * states_BKEN[-1] + drive_BKTEN[:, :, t])
-    since_start_BKTEN = torch.exp(delta_BKTE.cumsum(dim=2)[..., None] * A_EN)
-    borders_BEN = [torch.zeros_like(states_BKEN[0][:, 0])]
+    tokens = list(zip(*(tensor.unbind(dim=2) for tensor in (u_BKTE, delta_BKTE, B_BKTN)), strict=True))
+    zero_BKEN = u_BLE.new_zeros(batch, chunks, *A_EN.shape)
+    *_, added_BKEN = _states(zero_BKEN, A_EN, tokens)
+    decay_BKEN = torch.exp(delta_BKTE.sum(dim=2)[..., None] * A_EN)
+    borders_BEN = [zero_BKEN[:, 0]]
     for chunk in range(chunks - 1):
-        carried_BEN = since_start_BKTEN[:, chunk, -1] * borders_BEN[-1]
-        borders_BEN.append(carried_BEN + states_BKEN[-1][:, chunk])
-    first_BK1EN = torch.stack(borders_BEN, dim=1)[:, :, None]
-    states_BKTEN = torch.stack(states_BKEN, dim=2) + since_start_BKTEN * first_BK1EN
-    y_BKTE = torch.einsum("bkten,bktn->bkte", states_BKTEN, C_BKTN)
+        borders_BEN.append(decay_BKEN[:, chunk] * borders_BEN[-1] + added_BKEN[:, chunk])
+    states = _states(torch.stack(borders_BEN, dim=1), A_EN, tokens)
+    outputs_BKE = [_read_out(state, C_BKN) for state, C_BKN in zip(states, C_BKTN.unbind(dim=2), strict=True)]
+    y_BKTE = torch.stack(outputs_BKE, dim=2)
     return y_BKTE.reshape(batch, steps * chunks, width)[:, :length] + D_E * u_BLE
 
 
@@ -135,8 +141,10 @@ def _check(u_BLE: Tensor, delta_BLE: Tensor, A_EN: Tensor, B_BLN: Tensor, C_BLN:
 def _chosen(backend: Backend, u_BLE: Tensor) -> Backend:
     if backend != "auto":
         return backend
-    if is_traced() or u_BLE.dtype == torch.float64:
+    if is_traced():
         return "chunked"
+    if u_BLE.dtype == torch.float64:
+        return "reference" if u_BLE.device.type == "cpu" else "chunked"
     if u_BLE.is_cuda:
         from swath.nn import selective_scan_triton
 
