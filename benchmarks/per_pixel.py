@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from swath.imagery.bands import Unit
-from swath.models.base import Model
+from swath.models.base import OneImageModel
 from swath.models.cards import Card
 from swath.models.inputs import InputSpec
-from swath.models.outputs import ScoreMap, SegmentationOutput
+from swath.models.outputs import SegmentationOutput
 from swath.models.store import StoredModel
-from swath.samples.annotation import Annotation
-from swath.samples.batch import Batch
 
 CLASSES = ("water", "wood", "grass", "roof", "road")
 CARD = Card(
@@ -29,7 +26,7 @@ class PerPixelConfig:
     output: SegmentationOutput
 
 
-class PerPixel(Model):
+class PerPixel(OneImageModel):
     """A 1 x 1 convolution: what the road costs beside it is the road's own."""
 
     Config = PerPixelConfig
@@ -38,26 +35,9 @@ class PerPixel(Model):
         super().__init__(config)
         self.network = nn.Conv2d(config.input.channels, config.output.channels, 1)
 
-    @property
-    def inputs(self) -> Mapping[str, InputSpec]:
-        return {"image": self.config.input}
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.config.output.classes
-
     @classmethod
     def card(cls) -> Card:
         return CARD
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return self.config.output.loss(self(batch), batch)
-
-    def predict(self, batch: Batch) -> list[Annotation]:
-        return self.config.output.annotations(self(batch), batch)
-
-    def score_maps(self, batch: Batch) -> list[ScoreMap] | None:
-        return self.config.output.score_maps(self(batch))
 
 
 def per_pixel(window: int = 1056, overlap: int = 32) -> StoredModel:

@@ -67,6 +67,19 @@ class RunContext:
         return VectorWriter(output, crs=self.grid.crs, fields=fields, geometry=geometry, overwrite=overwrite)
 
 
+def class_layout(grid: Grid, classes: tuple[str, ...], tags: Mapping[str, str]) -> RasterLayout:
+    """Return the layout of a class map: labels, and confidence from 0 to 255 with the scale that makes it a share."""
+    return RasterLayout(
+        grid=grid,
+        dtype="uint8",
+        names=("class", "confidence"),
+        nodata=NO_CLASS,
+        classes=classes,
+        scales=(1.0, 1.0 / 255),
+        tags=tags,
+    )
+
+
 class Store(ABC):
     """The unfinished result of a run."""
 
@@ -128,15 +141,7 @@ class ClassMapStore(Store):
     def export(self, output: Path, tags: Mapping[str, str], *, overwrite: bool) -> None:
         """Write a COG of labels and confidence, or polygons with class and area."""
         if output.suffix.lower() in RASTER_SUFFIXES:
-            layout = RasterLayout(
-                grid=self.context.grid,
-                dtype="uint8",
-                names=("class", "confidence"),
-                nodata=NO_CLASS,
-                classes=self.classes,
-                scales=(1.0, 1.0 / 255),
-                tags=tags,
-            )
+            layout = class_layout(self.context.grid, self.classes, tags)
             finish_cog(self._scratch, output, layout, overviews="nearest", overwrite=overwrite)
         else:
             fields = (Field("class", str), Field("confidence", float), Field("pixels", int))
@@ -337,15 +342,7 @@ class LabelStore(Store):
             with AtomicOutput(output, overwrite=overwrite) as part:
                 part.write_text(self._vote_text(), encoding="utf-8")
         elif output.suffix.lower() in RASTER_SUFFIXES:
-            layout = RasterLayout(
-                grid=self._coarse_grid(),
-                dtype="uint8",
-                names=("class", "confidence"),
-                nodata=NO_CLASS,
-                classes=self.classes,
-                scales=(1.0, 1.0 / 255),
-                tags=tags,
-            )
+            layout = class_layout(self._coarse_grid(), self.classes, tags)
             finish_cog(self._cells, output, layout, overviews="nearest", overwrite=overwrite)
         else:
             fields = (Field("class", str), Field("score", float))

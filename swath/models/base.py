@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from swath.errors import ShapeError
+from swath.models.outputs import PointOutput, SegmentationOutput
 from swath.samples.batch import Batch
 from swath.samples.objects import MergeRule
 
@@ -140,6 +141,46 @@ class Model(nn.Module, ABC):
     def parameter_count(self) -> int:
         """How many trainable numbers the network has (works on the meta device)."""
         return sum(parameter.numel() for parameter in self.network.parameters())
+
+
+class OneImageModel(Model):
+    """A model of one image whose configuration says what it takes (`input`) and what its scores mean (`output`).
+
+    Whatever the network, the output part turns its answer into a loss and into annotations; a subclass brings the
+    network, the card and the published names, and overrides what its network does otherwise.
+    """
+
+    @property
+    def inputs(self) -> Mapping[str, InputSpec]:
+        """The one slot `image`."""
+        return {"image": self.config.input}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the output."""
+        classes: tuple[str, ...] = self.config.output.classes
+        return classes
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the output's terms."""
+        terms: dict[str, Tensor] = self.config.output.loss(self(batch), batch)
+        return terms
+
+    def predict(self, batch: Batch) -> list[Annotation]:
+        """Return one annotation an image, of the output's kind."""
+        found: list[Annotation] = self.config.output.annotations(self(batch), batch)
+        return found
+
+    def score_maps(self, batch: Batch) -> list[ScoreMap] | None:
+        """Return undecided scores an image where the output is a class map; None otherwise."""
+        output = self.config.output
+        return output.score_maps(self(batch)) if isinstance(output, SegmentationOutput) else None
+
+    @property
+    def merge_rule(self) -> MergeRule:
+        """The output's own rule for points, the usual one otherwise."""
+        output = self.config.output
+        return output.merge_rule if isinstance(output, PointOutput) else super().merge_rule
 
 
 def stack_valid(masks: Sequence[Any], images: Tensor) -> Tensor | None:

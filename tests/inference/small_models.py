@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from swath.imagery.bands import Unit
-from swath.models.base import Model
+from swath.models.base import Model, OneImageModel
 from swath.models.cards import Card
 from swath.models.inputs import InputSpec
 from swath.models.outputs import ClassificationOutput, PointOutput, ScoreMap, SegmentationOutput
 from swath.models.store import StoredModel
 from swath.samples.annotation import Annotation
 from swath.samples.batch import Batch
-from swath.samples.objects import MergeRule
 from swath.samples.rasters import Raster
 
 CARD = Card(
@@ -49,7 +47,7 @@ def spec(*, window: int = 32, overlap: int = 8, fixed_size: bool = False) -> Inp
     )
 
 
-class SmallModel(Model):
+class SmallModel(OneImageModel):
     """A network under the contract whose output part does all the rest."""
 
     Config = SmallConfig
@@ -58,32 +56,9 @@ class SmallModel(Model):
         super().__init__(config)
         self.network = network
 
-    @property
-    def inputs(self) -> Mapping[str, InputSpec]:
-        return {"image": self.config.input}
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.config.output.classes
-
     @classmethod
     def card(cls) -> Card:
         return CARD
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return self.config.output.loss(self(batch), batch)
-
-    def predict(self, batch: Batch) -> list[Annotation]:
-        return self.config.output.annotations(self(batch), batch)
-
-    def score_maps(self, batch: Batch) -> list[ScoreMap] | None:
-        output = self.config.output
-        return output.score_maps(self(batch)) if isinstance(output, SegmentationOutput) else None
-
-    @property
-    def merge_rule(self) -> MergeRule:
-        output = self.config.output
-        return output.merge_rule if isinstance(output, PointOutput) else super().merge_rule
 
 
 class BrightnessModel(SmallModel):

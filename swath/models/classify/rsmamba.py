@@ -30,14 +30,12 @@ from torch.nn import functional
 
 from swath.errors import ConfigurationError
 from swath.imagery.bands import Unit
-from swath.models.base import Model
+from swath.models.base import OneImageModel
 from swath.models.cards import Card, Figure, Variant
 from swath.models.inputs import InputSpec
 from swath.models.outputs import ClassificationOutput
 from swath.models.recipe import Recipe
 from swath.nn.mamba import MambaMixer
-from swath.samples.annotation import Annotation
-from swath.samples.batch import Batch
 from swath.samples.transforms import RandomFlip, RandomResizedCrop
 
 PathType = Literal[
@@ -250,7 +248,7 @@ class RSMambaNetwork(nn.Module):
         return logits
 
 
-class RSMamba(Model):
+class RSMamba(OneImageModel):
     """The RSMamba classifier under the contract.
 
     >>> model = rsmamba_base(classes=("land", "water"))
@@ -268,28 +266,10 @@ class RSMamba(Model):
             raise ConfigurationError("RSMamba's position table fits one image size: its input needs fixed_size=True.")
         self.network = RSMambaNetwork(config)
 
-    @property
-    def inputs(self) -> Mapping[str, InputSpec]:
-        """One slot, `image`, of exactly the size the position table was built for."""
-        return {"image": self.config.input}
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The scene classes in the order of the scores."""
-        return self.config.output.classes
-
     @classmethod
     def card(cls) -> Card:
         """Return the system's card."""
         return CARD
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return `cross_entropy`, label-smoothed by the configuration."""
-        return self.config.output.loss(self(batch), batch)
-
-    def predict(self, batch: Batch) -> list[Annotation]:
-        """Return one `Label` an image with every class's probability."""
-        return self.config.output.annotations(self(batch), batch)
 
     @classmethod
     def remap_state_dict(cls, published: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from swath.errors import ConfigurationError, WeightsMismatch
 from swath.imagery.bands import Unit
 from swath.models import cards
-from swath.models.base import Model
+from swath.models.base import OneImageModel
 from swath.models.inputs import InputSpec
 from swath.models.outputs import DenseOutput, PointOutput, ScoreMap, SegmentationOutput
 from swath.models.published import read_tensors
@@ -43,7 +43,6 @@ from swath.models.segment.efficientnet import Variant
 from swath.models.segment.unetpp import LEVELS, STRIDE, DecoderChannels, UnetPlusPlus, mean_logits
 from swath.samples.annotation import Annotation
 from swath.samples.batch import Batch
-from swath.samples.objects import MergeRule
 from swath.samples.transforms import RandomFlip, RandomRotate90
 
 Inference = Literal["accurate", "L1", "L2", "L3", "L4"]
@@ -182,7 +181,7 @@ def adapt_input_bands(state: Mapping[str, Tensor], sources: Sequence[int | None]
     return {**state, _STEM: torch.stack(picked, 1) * (3 / len(sources))}
 
 
-class EfficientNetUnetPlusPlus(Model):
+class EfficientNetUnetPlusPlus(OneImageModel):
     """EfficientNet U-Net++ whose map is read as classes of pixels or as centres of things.
 
     With deep supervision the loss is the mean over the nested U-Nets, term by term, and an "accurate"
@@ -218,16 +217,6 @@ class EfficientNetUnetPlusPlus(Model):
             if name == "head.bias" or (name.startswith("ds_heads.") and name.endswith(".bias")):
                 nn.init.constant_(parameter, -math.log(9.0))
 
-    @property
-    def inputs(self) -> Mapping[str, InputSpec]:
-        """The one slot `image`."""
-        return {"image": self.config.input}
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes of the output."""
-        return self.config.output.classes
-
     @classmethod
     def card(cls) -> cards.Card:
         """Who published the system, its eight variants, figures and our choices."""
@@ -253,12 +242,6 @@ class EfficientNetUnetPlusPlus(Model):
         """Undecided scores an image where the output is a class map; None for centres."""
         output = self.config.output
         return output.score_maps(self._joint_logits(batch)) if isinstance(output, SegmentationOutput) else None
-
-    @property
-    def merge_rule(self) -> MergeRule:
-        """When two centres of overlapping windows are one: the output's own rule."""
-        output = self.config.output
-        return output.merge_rule if isinstance(output, PointOutput) else super().merge_rule
 
     def _joint_logits(self, batch: Batch) -> Tensor:
         exclusive = isinstance(self.config.output, SegmentationOutput) and not self.config.output.binary
