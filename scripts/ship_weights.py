@@ -62,7 +62,8 @@ LANDUSE = Card(
     choices=(
         "Trained on the red, green and blue of EuroSAT's 8-bit pictures. Reflectance (top of atmosphere, B04 B03 B02) "
         "from 0 to 0.275 is stretched to 0 to 255, as those pictures were made [recalled].",
-        "Four layers of width 128, 8 states, patches of 16 at stride 8: 64 tokens.",
+        "Six layers of width 96, patches of 16 at stride 8: 64 tokens.",
+        "A prediction is the mean over the chip's eight orientations, as north is no property of land use.",
     ),
     limits=(
         "EuroSAT's patches are European and can be neighbours of one another: the test part holds other images, not "

@@ -121,6 +121,7 @@ def landuse() -> RSMamba:
             width=96,
             patch_size=16,
             patch_stride=8,
+            orientations=8,
         )
     )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from contract import ModelContract
@@ -323,3 +324,17 @@ def test_smoothing_leaves_the_true_class_of_45_the_weight_of_the_sheet():
     weights = 1 / 45 - logits.grad[0]  # the gradient is softmax minus weight
     assert weights[7].item() == pytest.approx(0.902222, abs=1e-6)
     assert weights[[0, 44]].tolist() == pytest.approx([0.1 / 45] * 2, abs=1e-6)
+
+
+def test_the_mean_over_orientations_does_not_see_how_the_image_is_turned():
+    torch.manual_seed(0)
+    model = small_rsmamba().eval()
+    model.config = replace(model.config, orientations=8)
+    image = torch.randn(1, 3, 64, 64)
+    turned = [view for k in range(4) for view in (image.rot90(k, (2, 3)), image.rot90(k, (2, 3)).flip(3))]
+    scores = [model.predict(Batch(images={"image": view}, keys=("a",)))[0].scores for view in turned]
+    for other in scores[1:]:
+        np.testing.assert_allclose(other, scores[0], atol=1e-6)
+    # The plain mean of the eight answers, worked out one by one.
+    answers = torch.cat([model.network(view).softmax(1) for view in turned])
+    np.testing.assert_allclose(scores[0], answers.mean(0).detach().numpy(), atol=1e-6)

@@ -36,6 +36,8 @@ from swath.models.inputs import InputSpec
 from swath.models.outputs import ClassificationOutput
 from swath.models.recipe import Recipe
 from swath.nn.mamba import MambaMixer
+from swath.samples.annotation import Annotation
+from swath.samples.batch import Batch
 from swath.samples.transforms import RandomFlip, RandomResizedCrop
 
 PathType = Literal[
@@ -54,7 +56,8 @@ PermutationSource = Callable[[int, int], Tensor]
 class RSMambaConfig:
     """Everything that defines an RSMamba classifier; the defaults are the published base size without its classes.
 
-    `path_type`, `position` and `class_token` are the switches of the paper's ablations (Tables III to V).
+    `path_type`, `position` and `class_token` are the switches of the paper's ablations (Tables III to V). With 8
+    `orientations`, predictions average the probabilities over the image's turns and mirror images (not in the paper).
     """
 
     input: InputSpec
@@ -69,6 +72,7 @@ class RSMambaConfig:
     class_token: ClassToken = "none"
     permutation: Literal["repeatable", "published"] = "repeatable"
     permutation_seed: int = 0
+    orientations: Literal[1, 8] = 1
 
     @property
     def tokens_per_side(self) -> int:
@@ -271,10 +275,28 @@ class RSMamba(OneImageModel):
         """Return the system's card."""
         return CARD
 
+    def predict(self, batch: Batch) -> list[Annotation]:
+        """Return one `Label` an image with every class's probability, averaged over the orientations asked for."""
+        if self.config.orientations == 1:
+            return super().predict(batch)
+        self.check(batch)
+        shares = [self.network(view).softmax(1) for view in orientations(batch.images["image"])]
+        return self.config.output.annotations(torch.stack(shares).mean(0).log(), batch)
+
     @classmethod
     def remap_state_dict(cls, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename the tensors of an MMPretrain checkpoint (`backbone.layers.3.A_log`, `head.fc.weight`, ...)."""
         return {_our_name(name): value for name, value in published.items()}
+
+
+def orientations(image_BCHW: Tensor) -> list[Tensor]:
+    """Return the eight turns and mirror images of square images.
+
+    >>> len(orientations(torch.zeros(1, 1, 2, 2)))
+    8
+    """
+    turned = [torch.rot90(image_BCHW, turns, (2, 3)) for turns in range(4)]
+    return turned + [view.flip(3) for view in turned]
 
 
 _RENAMES = (
