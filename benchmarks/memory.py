@@ -27,6 +27,6 @@ def report(folder: Path, *, pixels: int) -> None:
 def _cost(folder: Path, name: str, suffix: str, side: int) -> Cost:
     scene = build_scene(folder / f"scene-{side}.tif", side)
     output = folder / f"{name}-{side}{suffix}"
-    cost = cost_of("benchmarks.job", name, scene, output)
+    cost = cost_of("benchmarks.job", name, scene, output, threads=2)
     output.unlink()
     return cost

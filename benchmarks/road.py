@@ -10,23 +10,28 @@ import rasterio
 from benchmarks.measure import best_of
 from benchmarks.scenes import build_scene
 
-PEERS = ("torchgeo", "rastervision", "sahi")
+PEERS = ("sahi",)
+"""Peers that the benchmark runs where they are installed; others are only looked for."""
+OTHERS = ("torchgeo", "rastervision")
 
 
 def report(folder: Path, *, pixels: int, repeats: int) -> None:
     """Print CPU time, wall time and memory of each contender, once their maps are equal."""
     scene = build_scene(folder / f"scene-{pixels}.tif", pixels)
-    jobs = {name: folder / f"{name}-{pixels}.tif" for name in ("bare", "swath")}
+    peers = [name for name in PEERS if importlib.util.find_spec(name)]
+    jobs = {name: folder / f"{name}-{pixels}.tif" for name in ("bare", "swath", *peers)}
     costs = {name: best_of(repeats, "benchmarks.job", name, scene, output) for name, output in jobs.items()}
-    check_equal(*jobs.values())
+    for name, output in jobs.items():
+        if name != "bare":
+            check_equal(jobs["bare"], output)
     print(f"\nSegment {pixels} x {pixels} px, 4 bands, 5 classes, one thread (best of {repeats}); class maps are equal")
     for name, cost in costs.items():
         ratio = cost.cpu / costs["bare"].cpu
         memory = f"{cost.peak:6.0f} MiB peak, {cost.above_imports:5.0f} above imports"
         print(f"  {name:8} {cost.cpu:7.2f} s CPU ({ratio:4.2f}x) {cost.wall:7.2f} s wall  {memory}")
-    for peer in PEERS:
-        if importlib.util.find_spec(peer) is None:
-            print(f"  {peer:8} not installed here")
+    for name in (*PEERS, *OTHERS):
+        if importlib.util.find_spec(name) is None:
+            print(f"  {name:8} not installed here")
 
 
 def check_equal(one: Path, other: Path) -> None:
