@@ -15,9 +15,11 @@ from swath.metrics.points import match_points
 
 TILE = Path(str(files("swath.demo") / "imagery" / "naip_santa_monica_2018.tif"))
 LARGEST_SHARE = 0.05
-"""Of the trees, at most this share may differ between two sizes of windows (3 to 4 % do). The network's squeeze-and-excite
-blocks weigh channels by their mean over the window, so a score moves a little with what else is in sight, and a tree at the
-threshold may come or go."""
+"""Of the trees, at most this share may differ between two sizes of windows (3 to 4 % do).
+
+The network's squeeze-and-excite blocks weigh channels by their mean over the window, so a score moves a little with what
+else is in sight, and a tree at the threshold may come or go.
+"""
 
 
 def mosaic() -> np.ndarray:
