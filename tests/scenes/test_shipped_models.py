@@ -17,7 +17,7 @@ TILE = Path(str(files("swath.demo") / "imagery" / "naip_santa_monica_2018.tif"))
 LARGEST_SHARE = 0.05
 """Of the trees, at most this share may differ between two sizes of windows (3 to 4 % do).
 
-The network's squeeze-and-excite blocks weigh channels by their mean over the window, so a score moves a little with what
+The network's squeeze-and-excite blocks weigh channels by their mean over the window, so a score moves with what
 else is in sight, and a tree at the threshold may come or go.
 """
 
