@@ -63,7 +63,7 @@ LANDUSE = Card(
         "Trained on the red, green and blue of EuroSAT's 8-bit pictures. Reflectance (top of atmosphere, B04 B03 B02) "
         "from 0 to 0.275 is stretched to 0 to 255, as those pictures were made [recalled].",
         "Six layers of width 96, patches of 16 at stride 8: 64 tokens.",
-        "A prediction is the mean over the chip's eight orientations. This was chosen after looking at half of the test "
+        "A prediction is the mean over the chip's eight orientations. It was chosen after looking at half of the test "
         "part (0.9 points better there on an earlier network), so the accuracy is a little flattered; one orientation "
         "gave 0.900 on the 320 chips held back for validation.",
     ),
