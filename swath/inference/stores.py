@@ -110,7 +110,27 @@ class Store(ABC):
         """Release files; the run's folder is removed by its manifest."""
 
 
-class ClassMapStore(Store):
+class PixelStore(Store):
+    """What stores of stitched pixels share: strips and pixels are on disk as soon as they are written."""
+
+    _stitcher: DenseStitcher
+    _scratch: ScratchRaster
+
+    def finish_row(self, row: int) -> dict[str, Any]:
+        """Nothing more to do: rows are on disk as soon as they are written."""
+        del row
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Nothing to do: the strips and the pixels are on disk."""
+
+    def close(self) -> None:
+        """Close the scratch files."""
+        self._stitcher.close()
+        self._scratch.close()
+
+
+class ClassMapStore(PixelStore):
     """A class map: labels and confidence as two 8-bit bands, written as a COG or as polygons."""
 
     suffixes = RASTER_SUFFIXES + VECTOR_SUFFIXES
@@ -129,14 +149,6 @@ class ClassMapStore(Store):
         scores = np.ascontiguousarray(found.scores, np.float32)
         block = self._stitcher.push_classes(planned, scores, logits=found.scores_are == "logit", valid=valid)
         self._scratch.write(block.window, np.stack([block.labels, block.confidence]))
-
-    def finish_row(self, row: int) -> dict[str, Any]:
-        """Nothing more to do: rows are on disk as soon as they are written."""
-        del row
-        return {}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Nothing to do: the strips and the pixels are on disk."""
 
     def export(self, output: Path, tags: Mapping[str, str], *, overwrite: bool) -> None:
         """Write a COG of labels and confidence, or polygons with class and area."""
@@ -188,13 +200,8 @@ class ClassMapStore(Store):
             count += int(inside.sum())
         return round(total / (255 * max(count, 1)), 4)
 
-    def close(self) -> None:
-        """Close the scratch files."""
-        self._stitcher.close()
-        self._scratch.close()
 
-
-class RasterStore(Store):
+class RasterStore(PixelStore):
     """Continuous values, written as a float32 COG with NaN where nothing is known."""
 
     suffixes = RASTER_SUFFIXES
@@ -214,14 +221,6 @@ class RasterStore(Store):
         block = self._stitcher.push_values(planned, np.ascontiguousarray(found.values), valid=valid)
         self._scratch.write(block.window, block.values)
 
-    def finish_row(self, row: int) -> dict[str, Any]:
-        """Nothing more to do: rows are on disk as soon as they are written."""
-        del row
-        return {}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Nothing to do: the strips and the pixels are on disk."""
-
     def export(self, output: Path, tags: Mapping[str, str], *, overwrite: bool) -> None:
         """Write a COG."""
         layout = RasterLayout(
@@ -239,11 +238,6 @@ class RasterStore(Store):
         size = self.context.grid.size
         values = self._scratch.read(Window(0, 0, size.height, size.width))
         return Raster(size=size, values=values, names=self.names, unit=self.unit)
-
-    def close(self) -> None:
-        """Close the scratch files."""
-        self._stitcher.close()
-        self._scratch.close()
 
 
 class ObjectStore(Store):
