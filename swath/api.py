@@ -189,13 +189,16 @@ def train(
     folder: str | Path,
     recipe: Recipe | None = None,
     validation: float | str | None = None,
+    teacher: str | Path | None = None,
     **options: Any,
 ) -> TrainingResult:
     """Train a model on `DATASET=FOLDER` by a recipe, validating by the data set's first protocol.
 
     `model` is a builder's name or a model; a named one starts from weights drawn by the recipe's seed. The weights that
     validated best are left in `folder/best`. The validation part is the share `validation` of the training part, or a
-    part by name; a model of points gets the threshold that is best there. The options are those of `training.train`.
+    part by name; a model of points gets the threshold that is best there. `teacher` is a trained model, by name or
+    folder, for recipes that learn from one; a model that ships has its own, which is trained first, into
+    `folder/teacher`. The options are those of `training.train`.
     """
     argument = parse_data_argument(data)
     protocol = parse_protocol_argument(data).protocol
@@ -212,6 +215,7 @@ def train(
         evaluate=lambda current, part: measure(current, protocol, part),
         validation=share,
         cached=True,
+        teacher=_teacher(teacher, ship, chosen, data, folder=Path(folder) / "teacher", **options),
         **options,
     )
     best = load_model(result.folder / "best", model_class=type(built))
@@ -229,6 +233,24 @@ def _fresh(name: str, seed: int, classes: tuple[str, ...]) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(name, classes=classes) if asks else build(name)
+
+
+def _teacher(
+    teacher: str | Path | None, ship: ShippedModel | None, recipe: Recipe, data: str, **options: Any
+) -> StoredModel | None:
+    """Load the teacher that was given, or train the model's own, for no more epochs than the model is trained."""
+    if teacher is not None:
+        return load(teacher).stored
+    own = ship.teacher if ship is not None and recipe.teacher_share else None
+    if own is None:
+        return None
+    lessons = own.recipe()
+    lessons = replace(lessons, epochs=min(lessons.epochs, recipe.epochs), seed=recipe.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        built = own.build()
+    result = train(built, data, recipe=lessons, validation=own.validation, **options)
+    return load_model(result.folder / "best")
 
 
 def _recipe_of(model: str | Model, ship: ShippedModel | None) -> Recipe:

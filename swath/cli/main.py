@@ -156,6 +156,9 @@ def train(
     validation: Annotated[
         float | None, typer.Option(help="Share of the training part held back to choose the weights by.")
     ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Trained weights whose answers are part of the labels, where the recipe says so.")
+    ] = None,
     device: DeviceOption = "auto",
     resume: ResumeOption = True,
 ) -> None:
@@ -172,6 +175,7 @@ def train(
             folder=output,
             recipe=recipe_of(model, **changes),
             validation=validation,
+            teacher=teacher,
             device=device,
             resume=resume,
             progress=line.show,

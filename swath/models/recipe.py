@@ -24,7 +24,8 @@ class Recipe:
     `decay_everything`. `average` is the decay of an exponential moving average of the weights (0 for none), which is
     then what is validated and kept. `watch` names the figure that decides which weights
     are kept (the first one measured when empty; less is better with a leading `-`), and `patience` counts validations
-    without its improvement (0: never stop).
+    without its improvement (0: never stop). `mix_share` of the batches are mixed
+    (by `mixup` or `cutmix`, where set). With a teacher, `teacher_share` of each label is the teacher's answer.
 
     >>> Recipe(epochs=3, batch_size=8, learning_rate=1e-3).steps_per_epoch(samples=20)
     3
@@ -47,6 +48,8 @@ class Recipe:
     transforms: tuple[Callable[[Sample, np.random.Generator], Sample], ...] = ()
     mixup: float = 0.0
     cutmix: float = 0.0
+    mix_share: float = 1.0
+    teacher_share: float = 0.0
     validate_every: int = 1
     watch: str = ""
     patience: int = 0
@@ -57,6 +60,9 @@ class Recipe:
         for name in ("epochs", "batch_size", "accumulate", "validate_every"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"recipe: '{name}' must be at least 1; found {getattr(self, name)}.")
+        for name in ("mix_share", "teacher_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigurationError(f"recipe: '{name}' must be 0 to 1; found {getattr(self, name)}.")
         if self.learning_rate <= 0:
             raise ConfigurationError(f"recipe: 'learning_rate' must be positive; found {self.learning_rate}.")
 

@@ -119,7 +119,9 @@ class BatchMaker:
         batch = self.model.prepare(samples)
         if self.recipe.mixup or self.recipe.cutmix:
             generator = generator_for(Purpose.MIXING, self.recipe.seed, plan.epoch, plan.number)
-            batch = mix_batch(batch, generator, mixup=self.recipe.mixup, cutmix=self.recipe.cutmix)
+            # no draw where every batch is mixed: runs of before `mix_share` go on as they were
+            if self.recipe.mix_share == 1 or generator.random() < self.recipe.mix_share:
+                batch = mix_batch(batch, generator, mixup=self.recipe.mixup, cutmix=self.recipe.cutmix)
         if self.recipe.channels_last:
             images = {slot: v.contiguous(memory_format=torch.channels_last) for slot, v in batch.images.items()}
             batch = replace(batch, images=images)

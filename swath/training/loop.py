@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import torch
 
-from swath.errors import ResumeMismatch, TrainingError
+from swath.errors import ConfigurationError, ResumeMismatch, TrainingError
 from swath.models.published import load_tensors, read_tensors
 from swath.models.store import WEIGHTS_FILE, save_model
 from swath.training.average import WeightAverage
@@ -30,6 +30,7 @@ from swath.training.optimiser import (
 )
 from swath.training.schedule import learning_rate_at
 from swath.training.state import RunState, Watch, describe_run, fingerprint
+from swath.training.teaching import Teaching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from swath.models.base import Model
     from swath.models.recipe import Recipe
+    from swath.models.store import StoredModel
     from swath.samples.batch import Batch
     from swath.training.feeding import BatchPlan, SampleSource
 
@@ -70,8 +72,9 @@ class TrainingResult:
 
 
 class RunOptions(TypedDict, total=False):
-    """The arguments of `train` that say how a run goes, not what comes of it."""
+    """The arguments of `train` that stay the same whatever it trains."""
 
+    teacher: StoredModel | None
     resume: bool
     device: str
     checkpoint_every: int | None
@@ -86,6 +89,7 @@ def train(
     *,
     folder: str | Path,
     evaluate: Evaluate | None = None,
+    teacher: StoredModel | None = None,
     resume: bool = True,
     device: str = "auto",
     checkpoint_every: int | None = None,
@@ -102,6 +106,8 @@ def train(
     weights, bit for bit on a CPU. Without it the run starts anew and replaces what is there. `time_limit` is
     in seconds of this call (one step at least); then the weights are evaluated, and a later call goes on.
 
+    A `teacher` is a trained model whose answers make up `recipe.teacher_share` of the labels.
+
     All randomness comes from `recipe.seed`; the global generators of torch are left as they were found.
 
     Raises `ResumeMismatch` for a folder of another run, `TrainingError` for a loss that is not a finite
@@ -115,6 +121,7 @@ def train(
             recipe=recipe,
             folder=Path(folder),
             evaluate=evaluate,
+            teacher=teacher,
             checkpoint_every=checkpoint_every,
             progress=progress,
             deadline=math.inf if time_limit is None else time.monotonic() + time_limit,
@@ -146,6 +153,7 @@ class _Run:
     recipe: Recipe
     folder: Path
     evaluate: Evaluate | None
+    teacher: StoredModel | None
     checkpoint_every: int | None
     progress: Callable[[Progress], None] | None
     deadline: float
@@ -158,8 +166,14 @@ class _Run:
         self.trained = [*self.groups.decayed.values(), *self.groups.spared.values()]
         self.optimiser = build_optimiser(self.groups, self.recipe)
         self.average = WeightAverage(self.model, decay=self.recipe.average) if self.recipe.average else None
-        described = describe_run(self.model, self.recipe, len(self.data))
-        self.state = RunState(fingerprint=fingerprint(described))
+        if bool(self.teacher) != bool(self.recipe.teacher_share):
+            raise ConfigurationError(
+                f"recipe: 'teacher_share' is {self.recipe.teacher_share} and there is "
+                f"{'a' if self.teacher else 'no'} teacher; give both or neither."
+            )
+        self.teaching = Teaching.of(self.teacher, self.model, self.recipe.teacher_share) if self.teacher else None
+        self.described = describe_run(self.model, self.recipe, len(self.data), self.teacher)
+        self.state = RunState(fingerprint=fingerprint(self.described))
         self.steps_per_epoch = plan_epoch(len(self.data), self.recipe, 0).steps
 
     def start(self, *, resume: bool) -> None:
@@ -182,7 +196,7 @@ class _Run:
                 listener=self.progress,
             )
             if not self.state.log_length:
-                log.write("run", describe_run(self.model, self.recipe, len(self.data)))
+                log.write("run", self.described)
             reason = self._epochs()
         weights = read_tensors(self.folder / BEST_FOLDER / WEIGHTS_FILE)
         load_tensors(self.model, weights, weights, strict=True, origin=str(self.folder / BEST_FOLDER))
@@ -290,7 +304,8 @@ class _Run:
     def _backward(self, batch: Batch, *, share: float) -> dict[str, Tensor]:
         low = self.recipe.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-            terms = self.model.loss(batch.to(self.device))
+            on_device = batch.to(self.device)
+            terms = self.model.loss(self.teaching(on_device) if self.teaching else on_device)
         total = torch.stack([term.float() for term in terms.values()]).sum()
         torch.autograd.backward(total * share)
         return {name: term.detach().float() * share for name, term in terms.items()}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from swath.models.base import Model
     from swath.models.recipe import Recipe
+    from swath.models.store import StoredModel
 
 
 @dataclass(kw_only=True)
@@ -94,8 +95,8 @@ class Watch:
         return not math.isnan(new) and (math.isnan(old) or new > old)
 
 
-def describe_run(model: Model, recipe: Recipe, samples: int) -> dict[str, Any]:
-    """Return as JSON values what must stay the same for a run to go on: model, recipe, number of samples.
+def describe_run(model: Model, recipe: Recipe, samples: int, teacher: StoredModel | None = None) -> dict[str, Any]:
+    """Return as JSON values what must stay the same for a run to go on: model, recipe, number of samples, teacher.
 
     How many threads feed the loop changes nothing and is left out.
     """
@@ -108,6 +109,7 @@ def describe_run(model: Model, recipe: Recipe, samples: int) -> dict[str, Any]:
         "config": TypeAdapter(kind.Config).dump_python(model.config, mode="json"),
         "recipe": {**settings, "betas": list(recipe.betas), "transforms": transforms},
         "samples": samples,
+        **({"teacher": teacher.sha256} if teacher else {}),
     }
 
 
