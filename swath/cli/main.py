@@ -157,7 +157,8 @@ def train(
         float | None, typer.Option(help="Share of the training part held back to choose the weights by.")
     ] = None,
     teacher: Annotated[
-        Path | None, typer.Option(help="Trained weights whose answers are part of the labels, where the recipe says so.")
+        Path | None,
+        typer.Option(help="Trained weights whose answers are part of the labels (recipes with a teacher_share)."),
     ] = None,
     device: DeviceOption = "auto",
     resume: ResumeOption = True,

@@ -87,8 +87,6 @@ def small(*, stem="published", bottleneck=False) -> ResNetClassifier:
     )
 
 
-
-
 def transformers_name(name: str, convolutions: int) -> str:
     """The name in transformers' ResNetModel of one of torchvision's."""
     parts = name.split(".")
@@ -102,7 +100,8 @@ def transformers_name(name: str, convolutions: int) -> str:
         return prefix + "shortcut." + ("convolution." if parts[3] == "0" else "normalization.") + parts[4]
     number = int(parts[2][-1]) - 1
     assert number < convolutions
-    return prefix + f"layer.{number}." + ("convolution." if parts[2].startswith("conv") else "normalization.") + parts[3]
+    kind = "convolution" if parts[2].startswith("conv") else "normalization"
+    return f"{prefix}layer.{number}.{kind}.{parts[3]}"
 
 
 @pytest.mark.parametrize("bottleneck", [False, True])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from swath.imagery.bands import Unit
@@ -58,6 +57,7 @@ class ResNetNetwork(ResNet):
 class ResNetClassifier(OneImageModel):
     """A ResNet classifier under the contract.
 
+    >>> import torch
     >>> model = resnet18(classes=("land", "water"))
     >>> model.eval().network(torch.zeros(1, 3, 64, 96)).shape
     torch.Size([1, 2])
@@ -147,6 +147,7 @@ def resnet(
 def resnet18(*, classes: tuple[str, ...], input: InputSpec | None = None) -> ResNetClassifier:
     """Build ResNet-18.
 
+    >>> import torch
     >>> with torch.device("meta"):
     ...     resnet18(classes=tuple(map(str, range(1000)))).parameter_count()
     11689512
@@ -162,6 +163,7 @@ def resnet34(*, classes: tuple[str, ...], input: InputSpec | None = None) -> Res
 def resnet50(*, classes: tuple[str, ...], input: InputSpec | None = None) -> ResNetClassifier:
     """Build ResNet-50.
 
+    >>> import torch
     >>> with torch.device("meta"):
     ...     resnet50(classes=tuple(map(str, range(1000)))).parameter_count()
     25557032
