@@ -1,0 +1,1 @@
+"""Models of two dates: what changed between `before` and `after`."""
