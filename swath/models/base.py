@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from swath.errors import ShapeError
+from swath.errors import ConfigurationError, ShapeError
 from swath.models.outputs import PointOutput, SegmentationOutput
 from swath.samples.batch import Batch
 from swath.samples.objects import MergeRule
@@ -70,6 +70,16 @@ class Model(nn.Module, ABC):
         """Return undecided class scores an image, which windows blend, where the model gives a class map; else None."""
         del batch
         return None
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return one feature vector an image (B, D), what a linear probe or a search sees.
+
+        Raises `ConfigurationError` for a model that has none.
+        """
+        del batch
+        raise ConfigurationError(
+            f"'{type(self).card().name}' gives no embedding; choose a model that classifies images."
+        )
 
     @property
     def merge_rule(self) -> MergeRule:

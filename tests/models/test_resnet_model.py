@@ -150,3 +150,13 @@ def test_convolutions_start_as_in_the_paper():
     torch.manual_seed(0)
     weight = resnet18(classes=TWO).network.layer4[1].conv2.weight
     assert float(weight.detach().std()) == pytest.approx(np.sqrt(2 / (512 * 9)), rel=0.01)
+
+
+def test_the_head_reads_the_embedding():
+    model = small().eval()
+    batch = TestContract().batch(model)
+    with torch.inference_mode():
+        feature = model.embed(batch)
+        logits = model(batch)
+        assert feature.shape == (2, 16)
+        torch.testing.assert_close(feature @ model.network.fc.weight.T + model.network.fc.bias, logits)

@@ -17,6 +17,7 @@ from swath.models.inputs import InputSpec
 from swath.models.outputs import ClassificationOutput
 from swath.models.recipe import Recipe
 from swath.nn.resnet import ResNet, Stem
+from swath.samples.batch import Batch
 from swath.samples.transforms import RandomFlip, RandomResizedCrop
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -50,8 +51,12 @@ class ResNetNetwork(ResNet):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Classify a batch of images."""
-        logits: Tensor = self.fc(super().forward(image_BCHW).mean((2, 3)))
+        logits: Tensor = self.fc(self.pooled(image_BCHW))
         return logits
+
+    def pooled(self, image_BCHW: Tensor) -> Tensor:
+        """Return the mean over the last map (B, D), 512 or 2,048 numbers at the published widths."""
+        return super().forward(image_BCHW).mean((2, 3))
 
 
 class ResNetClassifier(OneImageModel):
@@ -75,6 +80,11 @@ class ResNetClassifier(OneImageModel):
     def card(cls) -> Card:
         """Return the system's card."""
         return CARD
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return the pooled feature (B, D) that the head reads."""
+        self.check(batch)
+        return self.network.pooled(batch.images["image"])
 
 
 def resnet_recipe(*, epochs: int = 90, batch_size: int = 64, size: int = 224, seed: int = 0) -> Recipe:

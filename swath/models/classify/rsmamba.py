@@ -283,6 +283,12 @@ class RSMamba(OneImageModel):
         shares = [self.network(view).softmax(1) for view in orientations(batch.images["image"])]
         return self.config.output.annotations(torch.stack(shares).mean(0).log(), batch)
 
+    def embed(self, batch: Batch) -> Tensor:
+        """Return the pooled feature (B, d) that the head reads."""
+        self.check(batch)
+        feature: Tensor = self.network.backbone(batch.images["image"])
+        return feature
+
     @classmethod
     def remap_state_dict(cls, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename the tensors of an MMPretrain checkpoint (`backbone.layers.3.A_log`, `head.fc.weight`, ...)."""
