@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 ScoreKind = Literal["probability", "logit"]
 
+CHANGE_CLASSES = ("unchanged", "changed")
+"""The classes of a binary map of change, in the order of every data set and model here."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClassMap(Annotation):

@@ -1,0 +1,1 @@
+"""Builders: data sets made from imagery, vectors or other data sets."""

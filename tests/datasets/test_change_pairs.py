@@ -1,0 +1,172 @@
+"""Pairs made from single dates: what differs is what the truth says, and everything repeats by number and seed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from swath.datasets.builders.change_pairs import (
+    ChangePairs,
+    LightSettings,
+    PairSettings,
+    object_masks,
+    relight,
+)
+from swath.errors import ConfigurationError, DataError
+from swath.geometry.masks import RunLengthMask
+from swath.geometry.windows import Size
+from swath.imagery.bands import Band, Unit
+from swath.imagery.pixels import Pixels
+from swath.samples.instances import Instances
+from swath.samples.labels import Label
+from swath.samples.rasters import ClassMap
+from swath.samples.sample import Sample
+from swath.samples.vectors import Boxes, Points
+
+RGB = tuple(Band(name=name, role=name) for name in ("red", "green", "blue"))
+STILL = LightSettings(gain=0, band_gain=0, gamma=0, offset=0, season=0, blur=0, noise=0)
+PLAIN = PairSettings(size=64, zoom=(1.0, 1.0), light=STILL, registration=0.0)
+
+
+def sample(number, *, side=128, target=None):
+    """Smooth ground of its own colour, with some texture."""
+    draw = np.random.default_rng(number)
+    ground = ndimage.gaussian_filter(draw.standard_normal((3, side, side)), (0, 6, 6)) * 120
+    values = np.clip(draw.uniform(60, 190, (3, 1, 1)) + ground, 0, 255).astype(np.uint8)
+    pixels = Pixels.from_array(values, RGB, Unit.EIGHT_BIT)
+    return Sample(key=str(number), images={"image": pixels}, target=target)
+
+
+SOURCE = [sample(number) for number in range(6)]
+
+
+def values(pair, slot):
+    return pair.images[slot].values.astype(int)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_only_what_the_truth_marks_differs(index):
+    pair = ChangePairs(source=SOURCE, pairs=10_001, settings=replace(PLAIN, unchanged=0.0))[index]
+    differs = np.abs(values(pair, "before") - values(pair, "after")).max(0) > 0
+    changed = pair.target.labels == 1
+    assert pair.target.classes == ("unchanged", "changed")
+    assert not (differs & ~ndimage.binary_dilation(changed, iterations=4)).any()
+
+
+def test_changed_ground_looks_different():
+    pairs = ChangePairs(source=SOURCE, pairs=60, settings=replace(PLAIN, unchanged=0.0))
+    seen = 0
+    for index in range(60):
+        changed = pairs[index].target.labels == 1
+        if changed.sum() > 100:
+            seen += 1
+            apart = np.abs(values(pairs[index], "before") - values(pairs[index], "after"))[:, changed]
+            assert apart.mean() > 10
+    assert seen > 20
+
+
+def test_a_share_of_pairs_is_unchanged():
+    pairs = ChangePairs(source=SOURCE, pairs=200, settings=replace(PLAIN, unchanged=1.0))
+    for index in range(5):
+        assert not (pairs[index].target.labels == 1).any()
+        np.testing.assert_array_equal(values(pairs[index], "before"), values(pairs[index], "after"))
+    some = ChangePairs(source=SOURCE, pairs=200, settings=replace(PLAIN, unchanged=0.0, regions=4))
+    assert sum((some[index].target.labels == 1).any() for index in range(60)) > 30
+
+
+def test_pairs_repeat_by_number_and_seed():
+    first, again = (ChangePairs(source=SOURCE, pairs=50, seed=3)[7] for _ in range(2))
+    other = ChangePairs(source=SOURCE, pairs=50, seed=4)[7]
+    np.testing.assert_array_equal(values(first, "after"), values(again, "after"))
+    assert first.target == again.target
+    assert not np.array_equal(values(first, "after"), values(other, "after"))
+
+
+def test_the_second_date_is_shifted_by_at_most_two_pixels():
+    """The shift that fits best, found by trying all of a grid, lies within the limit and is not always zero."""
+    settings_ = replace(PLAIN, unchanged=1.0, registration=2.0)
+    found = []
+    for index in range(8):
+        pair = ChangePairs(source=SOURCE, pairs=8, settings=settings_)[index]
+        before, after = (values(pair, slot).astype(np.float32) for slot in ("before", "after"))
+        tries = {
+            (down, right): np.abs(ndimage.shift(before, (0, down, right), order=1) - after)[:, 6:-6, 6:-6].mean()
+            for down in np.arange(-4, 4.1, 0.5)
+            for right in np.arange(-4, 4.1, 0.5)
+        }
+        found.append(min(tries, key=tries.get))
+    assert np.abs(found).max() <= 2.0
+    assert np.abs(found).max() >= 0.5
+
+
+def test_vanished_things_give_way_to_the_ground_beside_them():
+    side = 160
+    flat = np.full((3, side, side), 90, np.uint8)
+    rows, columns = np.mgrid[:side, :side] + 0.5
+    centres = [(x, y) for x in range(20, 150, 30) for y in range(20, 150, 30)]
+    for x, y in centres:
+        flat[:, (columns - x) ** 2 + (rows - y) ** 2 <= 16] = 220
+    points = Points(size=Size(side, side), points=centres, labels=[0] * len(centres), classes=("tree",))
+    trees = Sample(key="t", images={"image": Pixels.from_array(flat, RGB, Unit.EIGHT_BIT)}, target=points)
+    wanted = replace(PLAIN, unchanged=0.0, regions=0, vanish=1.0, object_radius=5.0)
+    pairs = ChangePairs(source=[trees], pairs=20, settings=wanted)
+    marked = 0
+    for index in range(20):
+        pair = pairs[index]
+        changed = ndimage.binary_erosion(pair.target.labels == 1)
+        lower = np.minimum(values(pair, "before"), values(pair, "after"))
+        upper = np.maximum(values(pair, "before"), values(pair, "after"))
+        marked += int(changed.sum())
+        assert np.abs(lower[:, changed] - 90).max(initial=0) <= 2, "one date shows bare ground"
+        unchanged_trees = (upper[0] > 200) & (lower[0] > 200)
+        assert not (unchanged_trees & (pair.target.labels == 1)).any()
+    assert marked > 500
+
+
+def test_every_kind_of_truth_gives_masks():
+    size = Size(10, 10)
+    labels = np.zeros((10, 10), np.uint8)
+    labels[1:3, 1:3], labels[6:9, 6:9] = 1, 1
+    built = ClassMap(size=size, labels=labels, classes=("ground", "building"))
+    boxes = Boxes(size=size, boxes=[[2, 3, 5, 7]], labels=[0], scores=[1.0], classes=("car",))
+    instance = Instances(
+        size=size,
+        boxes=[[1, 1, 3, 3]],
+        masks=(RunLengthMask.encode(labels == 1),),
+        labels=[0],
+        scores=[1.0],
+        classes=("building",),
+    )
+    assert [int(mask.sum()) for mask in object_masks(built, radius=1.0)] == [4, 9]
+    assert [int(mask.sum()) for mask in object_masks(boxes, radius=1.0)] == [12]
+    assert [int(mask.sum()) for mask in object_masks(instance, radius=1.0)] == [13]
+    assert object_masks(None, radius=1.0) == []
+    with pytest.raises(DataError, match="found Label"):
+        object_masks(Label.of("a", ("a", "b"), size), radius=1.0)
+
+
+def test_light_keeps_the_range_and_the_shape():
+    image = np.random.default_rng(0).uniform(0, 255, (4, 32, 32)).astype(np.float32)
+    strong = LightSettings(gain=1.0, band_gain=1.0, gamma=1.0, offset=0.5, season=3.0, blur=3.0, noise=0.2)
+    for seed in range(10):
+        relit = relight(image, strong, np.random.default_rng(seed), 255.0)
+        assert relit.shape == image.shape
+        assert relit.min() >= 0
+        assert relit.max() <= 255
+
+
+def test_bad_settings_and_no_imagery_are_refused():
+    with pytest.raises(DataError, match="made of no imagery"):
+        ChangePairs(source=[], pairs=3)
+    with pytest.raises(ConfigurationError, match="'unchanged' must be 0 to 1; found 2"):
+        PairSettings(unchanged=2)
+    with pytest.raises(ConfigurationError, match="found 16 and 5"):
+        PairSettings(size=16, registration=5)
+    with pytest.raises(ConfigurationError, match="'zoom' must rise"):
+        PairSettings(zoom=(1.0, 0.5))
+    with pytest.raises(IndexError):
+        ChangePairs(source=SOURCE, pairs=3)[3]
