@@ -188,6 +188,11 @@ class _Job:
             "output": target.suffix.lower(),
         }
 
+    def dates(self) -> dict[str, str]:
+        """Return the day of each slot that the model reads, where there are several and the day is known."""
+        known = {slot: self.scene.slots[slot].acquired for slot in self.stored.model.inputs}
+        return {slot: day.date().isoformat() for slot, day in known.items() if day is not None and len(known) > 1}
+
     def store(self, manifest: Manifest) -> Store:
         """Open the place where the unfinished result is kept."""
         context = RunContext(
@@ -196,6 +201,7 @@ class _Job:
             grid=self.scene.grid,
             rule=self.stored.model.merge_rule,
             resumed=manifest.rows_done > 0,
+            dates=self.dates(),
         )
         store = store_for(self.blank, context)
         if manifest.rows_done:

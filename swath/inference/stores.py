@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from affine import Affine
 from swath.errors import OutputFailed
 from swath.geometry.vectorise import LabelledPolygon, StreamingVectoriser
 from swath.geometry.windows import PlannedWindow, Size, Window, WindowPlan
+from swath.imagery.alignment import ground_sample_distance
 from swath.imagery.atomic import AtomicOutput
 from swath.imagery.features import Feature, Field
 from swath.imagery.raster_writer import RasterLayout, ScratchRaster, finish_cog
@@ -46,17 +47,25 @@ if TYPE_CHECKING:
 RASTER_SUFFIXES = (".tif", ".tiff")
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".parquet", ".fgb")
 _STRIP = 64
+_AREA_ROWS = 2048
+"""The ground's scale is measured once for so many rows: it changes slowly down a scene."""
+_HIDDEN = ("background", "unchanged")
+"""Classes that are the absence of something: a raster holds them, a vector file does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """What every store needs to know: where to work, the plan, the scene's grid and how objects merge."""
+    """What every store needs to know: where to work, the plan, the scene's grid and how objects merge.
+
+    `dates` are those of the scene's slots, where there are several and they are known.
+    """
 
     folder: Path
     plan: WindowPlan
     grid: Grid
     rule: MergeRule
     resumed: bool
+    dates: Mapping[str, str] = field(default_factory=dict)
 
     def scratch(self, name: str, *, size: Size, bands: int, dtype: str) -> ScratchRaster:
         """Open a raster in the run's folder, with what an earlier run left in it."""
@@ -141,6 +150,7 @@ class ClassMapStore(PixelStore):
         size = context.grid.size
         self._stitcher = DenseStitcher(context.plan, channels=len(first.classes), folder=context.folder)
         self._scratch = context.scratch("classes", size=size, bands=2, dtype="uint8")
+        self._pixel_sides: dict[int, float | None] = {}
 
     def push(self, planned: PlannedWindow, found: Annotation | ScoreMap, valid: NDArray[np.bool_] | None) -> None:
         """Blend the window in and keep the pixels that are finished."""
@@ -151,13 +161,14 @@ class ClassMapStore(PixelStore):
         self._scratch.write(block.window, np.stack([block.labels, block.confidence]))
 
     def export(self, output: Path, tags: Mapping[str, str], *, overwrite: bool) -> None:
-        """Write a COG of labels and confidence, or polygons with class and area."""
+        """Write a COG of labels and confidence, or polygons with class, confidence, area in m² and the slots' dates."""
         if output.suffix.lower() in RASTER_SUFFIXES:
             layout = class_layout(self.context.grid, self.classes, tags)
             finish_cog(self._scratch, output, layout, overviews="nearest", overwrite=overwrite)
         else:
-            fields = (Field("class", str), Field("confidence", float), Field("pixels", int))
-            with self.context.vectors(output, fields, "Polygon", overwrite) as writer:
+            dates = tuple(Field(slot, str) for slot in self.context.dates)
+            fields = (Field("class", str), Field("confidence", float), Field("pixels", int), Field("area", float))
+            with self.context.vectors(output, fields + dates, "Polygon", overwrite) as writer:
                 for features in self._polygons():
                     writer.add(features)
 
@@ -170,7 +181,7 @@ class ClassMapStore(PixelStore):
 
     def _polygons(self) -> Iterator[list[Feature]]:
         size = self.context.grid.size
-        hidden = tuple(number for number, name in enumerate(self.classes) if name == "background")
+        hidden = tuple(number for number, name in enumerate(self.classes) if name in _HIDDEN)
         vectoriser = StreamingVectoriser(size.width, ignore=(NO_CLASS, *hidden))
         for row in range(0, size.height, _STRIP):
             window = Window(row, 0, min(_STRIP, size.height - row), size.width)
@@ -184,8 +195,20 @@ class ClassMapStore(PixelStore):
                 "class": self.classes[found.label],
                 "confidence": self._mean_confidence(found.polygon),
                 "pixels": found.pixel_area,
+                "area": self._ground_area(found),
+                **self.context.dates,
             },
         )
+
+    def _ground_area(self, found: LabelledPolygon) -> float | None:
+        """Return the area in square metres, measured at the polygon's own latitude; None without a reference system."""
+        grid = self.context.grid
+        first = int(found.polygon.centroid.y) // _AREA_ROWS * _AREA_ROWS
+        if first not in self._pixel_sides:
+            rows = Window(first, 0, min(_AREA_ROWS, grid.size.height - first), grid.size.width)
+            self._pixel_sides[first] = ground_sample_distance(grid.window(rows))
+        side = self._pixel_sides[first]
+        return None if side is None else round(found.pixel_area * side**2, 2)
 
     def _mean_confidence(self, polygon: Polygon) -> float:
         """Average the confidence over a polygon's pixels, a strip at a time so that a huge one costs no memory."""

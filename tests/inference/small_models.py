@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from swath.imagery.bands import Unit
 from swath.models.base import Model, OneImageModel
 from swath.models.cards import Card
+from swath.models.change.base import CHANGE_CLASSES, ChangeModel
 from swath.models.inputs import InputSpec
 from swath.models.outputs import ClassificationOutput, PointOutput, ScoreMap, SegmentationOutput
 from swath.models.store import StoredModel
@@ -115,6 +116,30 @@ def red_or_blue(window: int = 16) -> StoredModel:
     return stored(
         SmallModel(SmallConfig(input=spec(window=window, overlap=0, fixed_size=True), output=output), Redness())
     )
+
+
+class SmallChangeModel(ChangeModel):
+    """Changed is what became brighter or darker by more than a tenth of the range."""
+
+    Config = SmallConfig
+
+    def __init__(self, config: SmallConfig, network: nn.Module) -> None:
+        super().__init__(config)
+        self.network = network
+
+    @classmethod
+    def card(cls) -> Card:
+        return CARD
+
+
+class Difference(nn.Module):
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:
+        return 40 * ((after - before).mean(1, keepdim=True).abs() - 0.2)
+
+
+def change(**options: int) -> StoredModel:
+    output = SegmentationOutput(classes=CHANGE_CLASSES, binary=True)
+    return stored(SmallChangeModel(SmallConfig(input=spec(**options), output=output), Difference()))
 
 
 def brightness(**options: int) -> StoredModel:

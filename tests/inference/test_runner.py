@@ -141,8 +141,8 @@ def test_polygons_cover_just_the_pixels_of_their_class_without_the_background(tm
     model = per_pixel()
     scene = open_scene(write_scene(tmp_path / "scene.tif", values))
     run(model, scene, tmp_path / "map.gpkg")
-    _, _, geometry, (classes, confidence, pixels) = pyogrio.raw.read(
-        tmp_path / "map.gpkg", columns=["class", "confidence", "pixels"]
+    _, _, geometry, (classes, confidence, pixels, area) = pyogrio.raw.read(
+        tmp_path / "map.gpkg", columns=["class", "confidence", "pixels", "area"]
     )
     import shapely
 
@@ -154,6 +154,8 @@ def test_polygons_cover_just_the_pixels_of_their_class_without_the_background(tm
         assert pixels[chosen].sum() == (labels == number).sum()
         assert shapely.area(shapes[chosen]).sum() == pytest.approx(4.0 * (labels == number).sum())
     assert (confidence >= 1 / 3 - 0.01).all()
+    # 2 m pixels on the central meridian, where UTM's scale is 0.9996
+    np.testing.assert_allclose(area / pixels, (2 / 0.9996) ** 2, rtol=2e-3)
 
 
 def test_pixels_without_data_have_no_class(tmp_path):
