@@ -102,7 +102,7 @@ class TinyClassifier(Model):
         return {"cross_entropy": functional.cross_entropy(self(batch), truth)}
 
     def predict(self, batch):
-        shares = self(batch).softmax(1).numpy()
+        shares = self(batch).float().softmax(1).numpy()
         return [Label(size=batch.size, scores=row, classes=self.classes) for row in shares]
 
 
