@@ -29,6 +29,8 @@ class Purpose(IntEnum):
     """How the samples of one batch are mixed."""
     NETWORK = 4
     """Dropout and whatever else the network draws during one batch."""
+    SIZE = 5
+    """The size of the images of one batch."""
 
 
 def generator_for(purpose: Purpose, seed: int, *place: int) -> Generator:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from swath.errors import DataError, ShapeError
+from swath.samples.transforms import Resize
 from swath.training.draws import Purpose, generator_for
 from swath.training.mixing import mix_batch
 
@@ -43,10 +44,14 @@ class SampleSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:
-    """Which samples make one batch, and how often each was used in this epoch before (`rounds`)."""
+    """Which samples make one batch, and how often each was used in this epoch before (`rounds`).
+
+    `number` is that of the batch among all processes' in the epoch; `turn` is what it has in common with theirs.
+    """
 
     epoch: int
     number: int
+    turn: int
     indices: tuple[int, ...]
     rounds: tuple[int, ...]
 
@@ -58,6 +63,8 @@ class EpochPlan:
     epoch: int
     indices: NDArray[np.int64]
     rounds: NDArray[np.int64]
+    rank: int = 0
+    world: int = 1
 
     @property
     def steps(self) -> int:
@@ -69,20 +76,31 @@ class EpochPlan:
         accumulate = self.indices.shape[1]
         for step in range(first_step, self.steps):
             for part in range(accumulate):
+                turn = step * accumulate + part
                 yield BatchPlan(
                     epoch=self.epoch,
-                    number=step * accumulate + part,
+                    number=turn * self.world + self.rank,
+                    turn=turn,
                     indices=tuple(self.indices[step, part].tolist()),
                     rounds=tuple(self.rounds[step, part].tolist()),
                 )
 
 
-def plan_epoch(samples: int, recipe: Recipe, epoch: int, *, rank: int = 0, world: int = 1) -> EpochPlan:
+def plan_epoch(
+    samples: int,
+    recipe: Recipe,
+    epoch: int,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    shares: NDArray[np.float64] | None = None,
+) -> EpochPlan:
     """Shuffle the samples of an epoch and cut them into batches; the same arguments always give the same
     plan.
 
     All batches are full: the last step is filled up from the start of the shuffled order, which batch norm,
-    which cannot learn from one sample, needs. Of `world` processes each takes its share of every step. Raises
+    which cannot learn from one sample, needs. With `shares` (N,), which sum to 1, as many samples are drawn with
+    these probabilities instead, with replacement. Of `world` processes each takes its share of every step. Raises
     `DataError` when there are no samples.
 
     >>> from swath.models.recipe import Recipe
@@ -92,16 +110,30 @@ def plan_epoch(samples: int, recipe: Recipe, epoch: int, *, rank: int = 0, world
     """
     if samples < 1:
         raise DataError("there is nothing to learn from: the data set has no samples; look at its folder and split.")
-    order = generator_for(Purpose.ORDER, recipe.seed, epoch).permutation(samples)
+    generator = generator_for(Purpose.ORDER, recipe.seed, epoch)
     a_step = recipe.batch_size * recipe.accumulate * world
     steps = -(-samples // a_step)
+    if shares is None:
+        chosen = np.resize(generator.permutation(samples), steps * a_step)
+    else:
+        chosen = generator.choice(samples, size=steps * a_step, p=shares)
     shape = (steps, world, recipe.accumulate, recipe.batch_size)
-    places = np.arange(steps * a_step)
     return EpochPlan(
         epoch=epoch,
-        indices=order[places % samples].reshape(shape)[:, rank],
-        rounds=(places // samples).reshape(shape)[:, rank],
+        indices=chosen.reshape(shape)[:, rank],
+        rounds=_times_before(chosen).reshape(shape)[:, rank],
+        rank=rank,
+        world=world,
     )
+
+
+def _times_before(chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each place how often its number stands at places before it."""
+    places = np.argsort(chosen, kind="stable")
+    sorted_numbers = chosen[places]
+    times = np.empty_like(chosen)
+    times[places] = np.arange(len(chosen)) - np.searchsorted(sorted_numbers, sorted_numbers, side="left")
+    return times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +147,11 @@ class BatchMaker:
     def __call__(self, plan: BatchPlan) -> Batch:
         """Make the batch; what is random in it depends on the plan and the recipe's seed alone."""
         samples = [self._sample(plan.epoch, *which) for which in zip(plan.indices, plan.rounds, strict=True)]
+        if self.recipe.sizes:
+            # Drawn by what the processes have in common: none waits for one with larger images.
+            generator = generator_for(Purpose.SIZE, self.recipe.seed, plan.epoch, plan.turn)
+            resize = Resize(int(generator.choice(self.recipe.sizes)))
+            samples = [resize(sample, generator) for sample in samples]
         _check_sizes(samples)
         batch = self.model.prepare(samples)
         if self.recipe.mixup or self.recipe.cutmix:

@@ -7,12 +7,12 @@ import math
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -84,6 +84,14 @@ class Means:
         return {name: value / self.count for name, value in self.sums.items()}
 
 
+class Sink(Protocol):
+    """Anything that takes in the lines of a run's log."""
+
+    def write(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Take in one line; `kind` is `run`, `step` or `validation`."""
+        ...
+
+
 class TrainingLog:
     """A file of JSON lines; `kind` says what a line is (`step` or `validation`). Numbers that are none are
     null.
@@ -114,23 +122,27 @@ class TrainingLog:
 
 
 class Reporter:
-    """Tells the log and a listener what happens; the log has one line for up to `STEPS_A_LINE` steps."""
+    """Tells sinks and a listener what happens; a sink gets one line for up to `STEPS_A_LINE` steps."""
 
     def __init__(
         self,
-        log: TrainingLog,
+        sinks: Sequence[Sink],
         *,
         samples_a_step: int,
         device: torch.device,
         listener: Callable[[Progress], None] | None,
     ) -> None:
-        self.log = log
+        self._sinks = tuple(sinks)
         self._samples_a_step = samples_a_step
         self._device = device
         self._listener = listener
         self._means = Means()
         self._latest: Progress | None = None
         self._started = time.monotonic()
+
+    def run(self, described: Mapping[str, Any]) -> None:
+        """Tell what run begins."""
+        self._write("run", described)
 
     def step(self, progress: Progress, gradient_norm: float) -> None:
         """Tell of one step."""
@@ -157,17 +169,21 @@ class Reporter:
             "samples_per_second": round(self._means.count * self._samples_a_step / max(seconds, 1e-9), 3),
             "memory_mib": round(peak_memory(self._device), 1),
         }
-        self.log.write("step", content)
+        self._write("step", content)
         self._means = Means()
         self._started = time.monotonic()
 
     def validation(self, progress: Progress, *, best: bool, seconds: float) -> None:
         """Tell of a validation that took so many seconds."""
         content = {**progress.to_json(), "losses": progress.losses, "metrics": progress.metrics, "best": best}
-        self.log.write("validation", {**content, "seconds": round(seconds, 4)})
+        self._write("validation", {**content, "seconds": round(seconds, 4)})
         if self._listener is not None:
             self._listener(progress)
         self._started = time.monotonic()
+
+    def _write(self, kind: str, content: Mapping[str, Any]) -> None:
+        for sink in self._sinks:
+            sink.write(kind, content)
 
 
 def peak_memory(device: torch.device) -> float:

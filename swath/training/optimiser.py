@@ -1,4 +1,4 @@
-"""AdamW with its groups: which weights decay, and which are spared."""
+"""The optimiser with its groups: which weights decay, which are spared, and how fast each learns."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ import torch
 from torch import nn
 
 from swath.errors import TrainingError
+from swath.training.layers import NORMS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from swath.models.recipe import Recipe
-
-_NORMS = (
-    nn.modules.batchnorm._NormBase,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.RMSNorm,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +27,19 @@ class DecayGroups:
     spared: dict[str, Tensor]
 
     @property
+    def parameters(self) -> dict[str, Tensor]:
+        """All of them by name."""
+        return self.decayed | self.spared
+
+    @property
     def names(self) -> tuple[str, ...]:
-        """All names, in the order in which the optimiser numbers its parameters."""
-        return (*self.decayed, *self.spared)
+        """All names, the decayed ones first."""
+        return tuple(self.parameters)
+
+    def names_in(self, optimiser: torch.optim.Optimizer) -> tuple[str, ...]:
+        """All names, in the order in which an optimiser numbers its parameters."""
+        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        return tuple(names[id(parameter)] for group in optimiser.param_groups for parameter in group["params"])
 
 
 def decay_groups(module: nn.Module, *, decay_everything: bool = False) -> DecayGroups:
@@ -44,7 +50,7 @@ def decay_groups(module: nn.Module, *, decay_everything: bool = False) -> DecayG
     (['0.weight'], ['0.bias', '1.weight', '1.bias'])
     """
     of_norms = {
-        id(parameter) for part in module.modules() if isinstance(part, _NORMS) for parameter in part.parameters()
+        id(parameter) for part in module.modules() if isinstance(part, NORMS) for parameter in part.parameters()
     }
     decayed: dict[str, Tensor] = {}
     spared: dict[str, Tensor] = {}
@@ -56,10 +62,14 @@ def decay_groups(module: nn.Module, *, decay_everything: bool = False) -> DecayG
     return DecayGroups(decayed=decayed, spared=spared)
 
 
-def build_optimiser(groups: DecayGroups, recipe: Recipe) -> torch.optim.AdamW:
-    """Return AdamW (decoupled weight decay; Loshchilov and Hutter 2019) over the groups.
+def build_optimiser(
+    groups: DecayGroups, recipe: Recipe, scales: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser over the groups: AdamW (decoupled weight decay; Loshchilov and Hutter 2019),
+    Adam, or SGD with momentum.
 
-    Raises `TrainingError` when nothing is trainable.
+    `scales` are factors of the learning rate by parameter name, as `layer_scales` gives them. Raises `TrainingError`
+    when nothing is trainable.
 
     >>> from swath.models.recipe import Recipe
     >>> recipe = Recipe(epochs=1, batch_size=1, learning_rate=0.1, weight_decay=0.05)
@@ -68,19 +78,24 @@ def build_optimiser(groups: DecayGroups, recipe: Recipe) -> torch.optim.AdamW:
     """
     if not groups.names:
         raise TrainingError("the model has no trainable weights: all of them are frozen; set requires_grad on some.")
-    split = ((groups.decayed, recipe.weight_decay), (groups.spared, 0.0))
-    return torch.optim.AdamW(
-        [{"params": list(part.values()), "weight_decay": decay} for part, decay in split if part],
-        lr=recipe.learning_rate,
-        betas=recipe.betas,
-        fused=True,
-    )
+    alike: dict[tuple[float, float], list[Tensor]] = {}
+    for part, decay in ((groups.decayed, recipe.weight_decay), (groups.spared, 0.0)):
+        for name, parameter in part.items():
+            alike.setdefault((decay, scales[name] if scales else 1.0), []).append(parameter)
+    parts = [
+        {"params": parameters, "weight_decay": decay, "scale": scale} for (decay, scale), parameters in alike.items()
+    ]
+    rate = recipe.learning_rate
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(parts, lr=rate, momentum=recipe.momentum, fused=True)
+    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    return kind(parts, lr=rate, betas=recipe.betas, fused=True)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
-    """Give every group the same learning rate."""
+    """Give every group the learning rate, times its own scale."""
     for group in optimiser.param_groups:
-        group["lr"] = value
+        group["lr"] = value * group["scale"]
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, names: tuple[str, ...]) -> dict[str, Tensor]:

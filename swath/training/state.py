@@ -15,11 +15,40 @@ from swath.errors import ConfigurationError
 from swath.training.log import Means, Validation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from swath.models.base import Model
     from swath.models.recipe import Recipe
     from swath.models.store import StoredModel
+
+_ALWAYS_TOLD = frozenset(
+    {
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "weight_decay",
+        "decay_everything",
+        "betas",
+        "warmup_epochs",
+        "warmup_start",
+        "minimum_learning_rate",
+        "accumulate",
+        "clip_gradient_norm",
+        "average",
+        "precision",
+        "channels_last",
+        "transforms",
+        "mixup",
+        "cutmix",
+        "mix_share",
+        "teacher_share",
+        "validate_every",
+        "watch",
+        "patience",
+        "seed",
+    }
+)
+"""Settings of the first version; later ones are told where they are set, so that runs from before them go on."""
 
 
 @dataclass(kw_only=True)
@@ -27,7 +56,7 @@ class RunState:
     """Progress of a run; `epoch` and `step` count what is finished, `step` within the epoch.
 
     `waited` validations have passed without improvement; `means` are of the loss terms since the last
-    validation.
+    validation; `processes` is how many take part.
     """
 
     fingerprint: str
@@ -40,6 +69,7 @@ class RunState:
     means: Means = field(default_factory=Means)
     averaged: int = 0
     log_length: int = 0
+    processes: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -94,22 +124,44 @@ class Watch:
         new, old = self.sign * metrics[self.name], self.sign * best[self.name]
         return not math.isnan(new) and (math.isnan(old) or new > old)
 
+    def ranked(self, history: Sequence[Validation]) -> list[Validation]:
+        """Return validations by this metric, best first; of equals the earlier one, and NaN last.
 
-def describe_run(model: Model, recipe: Recipe, samples: int, teacher: StoredModel | None = None) -> dict[str, Any]:
-    """Return as JSON values what must stay the same for a run to go on: model, recipe, number of samples, teacher.
+        >>> history = [Validation(epoch=e, step=e, losses={}, metrics={"f1": v}) for e, v in ((1, 0.5), (2, 0.7))]
+        >>> [entry.epoch for entry in Watch(name="f1", sign=1.0).ranked(history)]
+        [2, 1]
+        """
+        values = [self.sign * entry.metrics[self.name] for entry in history]
+        # NaN is in no order with anything and goes to the end; sorting keeps equals in their order.
+        order = sorted(range(len(values)), key=lambda n: math.inf if math.isnan(values[n]) else -values[n])
+        return [history[number] for number in order]
+
+
+def describe_run(
+    model: Model, recipe: Recipe, samples: int, teacher: StoredModel | None = None, *, processes: int = 1
+) -> dict[str, Any]:
+    """Return as JSON values what must stay the same for a run to go on: model, recipe, number of samples, teacher, and
+    how many samples all processes together take a step.
 
     How many threads feed the loop changes nothing and is left out.
     """
     kind = type(model)
-    settings = {entry.name: getattr(recipe, entry.name) for entry in fields(recipe) if entry.name != "workers"}
+    settings = {
+        entry.name: getattr(recipe, entry.name)
+        for entry in fields(recipe)
+        if entry.name in _ALWAYS_TOLD or (entry.name != "workers" and getattr(recipe, entry.name) != entry.default)
+    }
+    if recipe.stages:
+        settings["stages"] = [asdict(stage) for stage in recipe.stages]
     # A plain function shows its address, which is another in every process.
-    transforms = [re.sub(r" at 0x[0-9a-f]+", "", repr(transform)) for transform in recipe.transforms]
+    settings["transforms"] = [re.sub(r" at 0x[0-9a-f]+", "", repr(transform)) for transform in recipe.transforms]
     return {
         "model": f"{kind.__module__}:{kind.__qualname__}",
         "config": TypeAdapter(kind.Config).dump_python(model.config, mode="json"),
-        "recipe": {**settings, "betas": list(recipe.betas), "transforms": transforms},
+        "recipe": settings,
         "samples": samples,
         **({"teacher": teacher.sha256} if teacher else {}),
+        **({"global_batch": recipe.batch_size * recipe.accumulate * processes} if processes > 1 else {}),
     }
 
 

@@ -165,6 +165,12 @@ def test_an_unknown_metric_to_watch_is_named(tmp_path):
         )
 
 
+def test_an_evaluation_that_measures_nothing_is_told(tmp_path):
+    with pytest.raises(ConfigurationError, match="the evaluation gives nothing"):
+        train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), recipe(), folder=tmp_path, evaluate=lambda _: {})
+    assert not (tmp_path / "best").exists()
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loss_that_is_no_number_is_one_sentence_with_the_samples(tmp_path, workers):
     class Broken(tiny.TinySegmenter):
