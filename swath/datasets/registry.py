@@ -6,9 +6,15 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from swath.datasets.bigearthnet import BIGEARTHNET_S2, BIGEARTHNET_S2_43, BIGEARTHNET_V2
 from swath.datasets.buildings import MASSACHUSETTS_BUILDINGS
-from swath.datasets.scenes import AID, EUROSAT_RGB, NWPU_RESISC45, UC_MERCED, folder_dataset
+from swath.datasets.change_maps import CHANGE_MAPS
+from swath.datasets.eurosat_msi import EUROSAT_MSI, EUROSAT_MSI_TORCHGEO
+from swath.datasets.firerisk import FIRERISK, FIRERISK_20, FIRERISK_50
+from swath.datasets.scenes import AID, EUROSAT_RGB, NWPU_RESISC45, SCENE_VARIANTS, UC_MERCED, folder_dataset
+from swath.datasets.so2sat import SO2SAT, SO2SAT_BLOCK, SO2SAT_CULTURE_10, SO2SAT_RANDOM
 from swath.datasets.spec import Dataset, DatasetSpec
+from swath.datasets.transitions import SECOND
 from swath.datasets.trees import URBAN_TREES
 from swath.errors import DataError
 
@@ -16,7 +22,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SPECS = {
-    spec.name: spec for spec in (AID, EUROSAT_RGB, MASSACHUSETTS_BUILDINGS, NWPU_RESISC45, UC_MERCED, URBAN_TREES)
+    spec.name: spec
+    for spec in (
+        AID,
+        BIGEARTHNET_S2,
+        BIGEARTHNET_S2_43,
+        BIGEARTHNET_V2,
+        *CHANGE_MAPS,
+        EUROSAT_MSI,
+        EUROSAT_MSI_TORCHGEO,
+        EUROSAT_RGB,
+        FIRERISK,
+        FIRERISK_20,
+        FIRERISK_50,
+        MASSACHUSETTS_BUILDINGS,
+        NWPU_RESISC45,
+        *SCENE_VARIANTS,
+        SECOND,
+        SO2SAT,
+        SO2SAT_BLOCK,
+        SO2SAT_CULTURE_10,
+        SO2SAT_RANDOM,
+        UC_MERCED,
+        URBAN_TREES,
+    )
 }
 
 
@@ -35,7 +64,7 @@ def datasets() -> tuple[DatasetSpec, ...]:
     """Return every declared data set, by name.
 
     >>> [spec.name for spec in datasets()][:2]
-    ['aid', 'eurosat']
+    ['aid', 'bigearthnet-s2']
     """
     return tuple(_SPECS[name] for name in sorted(_SPECS))
 

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from swath.datasets.formats.class_folders import ClassFolders, class_folders
 from swath.datasets.spec import DatasetSpec
-from swath.datasets.splits import PerClassFractionSplit, SeededSplit
+from swath.datasets.splits import ListSplit, PerClassFractionSplit, RecordedSplit, SeededSplit, SplitRule
 from swath.datasets.statistics import BandStatistics
+from swath.errors import ConfigurationError
 from swath.imagery.bands import Unit
 
 EUROSAT_RGB = DatasetSpec(
@@ -134,6 +136,112 @@ NWPU_RESISC45 = DatasetSpec(
     unit=Unit.EIGHT_BIT,
     gsd=None,
 )
+
+
+RESISC45_STATISTICS = BandStatistics(
+    mean=(93.89391792, 97.11226906, 87.56775284), std=(51.84919672, 47.2365918, 47.06308786)
+)
+"""Of red, green and blue over TorchGeo's training part, 0 to 255, all pixels alike."""
+
+_UC_MERCED_STATISTICS = BandStatistics(mean=(122.604, 124.085, 114.217), std=(55.807, 51.790, 50.001))
+
+
+def published_lists(name: str, *, train: int, validation: int, test: int) -> dict[str, Any]:
+    """Return split and counts of a data set under TorchGeo's lists, `<name>-train.txt`, `-val` and `-test`.
+
+    The lists lie in the data set's folder or the one above it. They are those of Neumann et al. 2019
+    (In-domain representation learning for remote sensing, arXiv 1911.06721): 60 %, 20 % and 20 %. The names
+    of the files of EuroSAT and UC Merced are recalled.
+
+    >>> published_lists("uc_merced", train=1_260, validation=420, test=420)["splits"].files["validation"]
+    'uc_merced-val.txt'
+    """
+    files = {
+        part: f"{name}-{short}.txt" for part, short in (("train", "train"), ("validation", "val"), ("test", "test"))
+    }
+    return {
+        "splits": ListSplit(files=files, by_name=True),
+        "counts": {"train": train, "validation": validation, "test": test},
+    }
+
+
+EUROSAT_RGB_TORCHGEO = replace(
+    EUROSAT_RGB, name="eurosat-torchgeo", **published_lists("eurosat", train=16_200, validation=5_400, test=5_400)
+)
+UC_MERCED_TORCHGEO = replace(
+    UC_MERCED,
+    name="uc-merced-torchgeo",
+    statistics={"image": _UC_MERCED_STATISTICS},
+    **published_lists("uc_merced", train=1_260, validation=420, test=420),
+)
+
+
+def _resisc45(suffix: str, what: str, splits: SplitRule, **changes: Any) -> DatasetSpec:
+    return replace(
+        NWPU_RESISC45, name=f"nwpu-resisc45-{suffix}", title=f"{NWPU_RESISC45.title}; {what}", splits=splits, **changes
+    )
+
+
+NWPU_RESISC45_10 = _resisc45(
+    "10",
+    "10 % of each class to train",
+    PerClassFractionSplit(fraction=0.1),
+    counts={"train": 3_150, "test": 28_350},
+)
+NWPU_RESISC45_20 = _resisc45(
+    "20",
+    "20 % of each class to train",
+    PerClassFractionSplit(fraction=0.2),
+    counts={"train": 6_300, "test": 25_200},
+)
+NWPU_RESISC45_TORCHGEO = _resisc45(
+    "torchgeo",
+    "TorchGeo's lists resisc45-*.txt",
+    statistics={"image": RESISC45_STATISTICS},
+    **published_lists("resisc45", train=18_900, validation=6_300, test=6_300),
+)
+NWPU_RESISC45_SMARTIES = _resisc45(
+    "smarties",
+    "SMARTIES' lists, put beside the images as train.txt and val.txt",
+    ListSplit(files={"train": "train.txt", "test": "val.txt"}, by_name=True),
+    counts={"train": 25_200, "test": 6_300},
+)
+NWPU_RESISC45_RSMAMBA = _resisc45(
+    "rsmamba",
+    "RSMamba's lists, put beside the images as train.txt and val.txt",
+    ListSplit(files={"train": "train.txt", "test": "val.txt"}, by_name=True),
+    counts={"train": 22_005, "test": 9_495},
+)
+NWPU_RESISC45_LWGANET = _resisc45(
+    "lwganet",
+    "80 % of each class to train in the folder train, the others in val",
+    RecordedSplit(names=("train", "test")),
+    layout=ClassFolders(parts={"train": "train", "test": "val"}),
+    counts={"train": 25_200, "test": 6_300},
+)
+
+SCENE_VARIANTS = (
+    EUROSAT_RGB_TORCHGEO,
+    UC_MERCED_TORCHGEO,
+    NWPU_RESISC45_10,
+    NWPU_RESISC45_20,
+    NWPU_RESISC45_TORCHGEO,
+    NWPU_RESISC45_SMARTIES,
+    NWPU_RESISC45_RSMAMBA,
+    NWPU_RESISC45_LWGANET,
+)
+"""The same images under the other splits that are published; figures under different splits do not compare."""
+
+
+def drawn_again(spec: DatasetSpec, seed: int) -> DatasetSpec:
+    """Return a data set whose split is drawn by chance under another seed, for protocols that repeat the draw.
+
+    >>> drawn_again(NWPU_RESISC45_10, 3).splits
+    PerClassFractionSplit(fraction=0.1, seed=3)
+    """
+    if not isinstance(spec.splits, PerClassFractionSplit | SeededSplit):
+        raise ConfigurationError(f"The split of '{spec.name}' is not drawn by chance; it has one draw alone.")
+    return replace(spec, splits=replace(spec.splits, seed=seed))
 
 
 def with_rsmamba_classes(spec: DatasetSpec) -> DatasetSpec:

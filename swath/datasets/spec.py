@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swath.datasets.formats.images import read_image
 from swath.errors import DataError
-from swath.imagery.bands import Band, Unit
+from swath.imagery.bands import Band, Sensor, Unit
 from swath.samples.sample import Sample
 
 if TYPE_CHECKING:
-    from swath.datasets.records import Layout, Record
+    from swath.datasets.layout import Layout
+    from swath.datasets.records import Record
     from swath.datasets.splits import SplitRule
+    from swath.datasets.statistics import BandStatistics
+    from swath.imagery.pixels import Pixels
 
 ALL = "all"
 """The name of the whole data set, whatever its parts."""
@@ -28,7 +31,10 @@ class DatasetSpec:
     split.
 
     `bands` are roles in the order of the files' bands; `gsd` is in metres, None where images differ. `source`
-    says where the data come from, in words.
+    says where the data come from, in words. With `sensor`, the bands are that sensor's, with its names,
+    wavelengths, sample distances and scale. Every one of `slots` has these bands; `companions` are further
+    slots with bands of their own, whose unit they name. `statistics`, by slot, and `counts`, the images of
+    each part, are as published.
 
     >>> from swath.datasets.scenes import EUROSAT_RGB
     >>> EUROSAT_RGB.classes[:2], EUROSAT_RGB.gsd
@@ -46,10 +52,18 @@ class DatasetSpec:
     bands: tuple[str, ...]
     unit: Unit
     gsd: float | None
+    sensor: Sensor | None = None
+    slots: tuple[str, ...] = ("image",)
+    companions: Mapping[str, tuple[Band, ...]] = field(default_factory=dict)
+    statistics: Mapping[str, BandStatistics] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def file_bands(self) -> tuple[Band, ...]:
-        """The bands of each file, named by their roles."""
+        """The bands of each file, the sensor's where there is one, otherwise named by their roles."""
+        if self.sensor is not None:
+            found = tuple(self.sensor.band(role) for role in self.bands)
+            return found if self.unit == Unit.DN else tuple(band.in_unit(self.unit) for band in found)
         return tuple(Band(name=role, role=role, gsd=self.gsd, unit=self.unit) for role in self.bands)
 
     def open(self, root: str | Path, split: str = "train", *, cached: bool = False) -> Dataset:
@@ -152,7 +166,25 @@ class Dataset:
         groups = {group: counts[group] for group in sorted(counts) if group}
         return Summary(name=self.spec.name, split=self.split, samples=len(self), groups=groups)
 
+    def read_images(self, record: Record) -> dict[str, Pixels]:
+        """Read the images of a record, by slot; raise `DataError` where those of like bands differ in size."""
+        spec = self.spec
+        sources = (record.image, *record.others)
+        images: dict[str, Pixels] = {}
+        for slot, source in zip(spec.slots, sources[: len(spec.slots)], strict=True):
+            images[slot] = read_image(source, spec.file_bands, spec.unit)
+            first, size = images[spec.slots[0]].size, images[slot].size
+            if size != first:
+                raise DataError(
+                    f"The pair '{record.key}' differs in size: {record.image} is {first.height} x {first.width} "
+                    f"pixels and {source} {size.height} x {size.width}; get both files again."
+                )
+        for (slot, bands), source in zip(spec.companions.items(), sources[len(spec.slots) :], strict=True):
+            images[slot] = read_image(source, bands, bands[0].unit)
+        return images
+
     def _read(self, record: Record) -> Sample:
-        pixels = read_image(record.image, self.spec.file_bands, self.spec.unit)
+        images = self.read_images(record)
+        pixels = images[self.spec.slots[0]]
         target = self.spec.layout.target(record, pixels, self.spec.classes)
-        return Sample(key=record.key, images={"image": pixels}, target=target, footprint=pixels.grid)
+        return Sample(key=record.key, images=images, target=target, footprint=pixels.grid)

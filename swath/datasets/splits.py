@@ -11,10 +11,12 @@ import hashlib
 import math
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from swath.datasets.formats.parts import FOLDERS_OF_PARTS
 from swath.datasets.records import Record
 from swath.errors import ConfigurationError, DataError
 
@@ -36,6 +38,10 @@ class SplitRule(ABC):
     def stratum(self, record: Record) -> str:
         """Return the kind within which shares are kept, by default the class."""
         return record.label or ""
+
+    def fits(self, records: Sequence[Record], root: Path) -> bool:  # noqa: ARG002 (one signature)
+        """Return whether the rule can say the parts of these records."""
+        return True
 
     def divide(self, records: Sequence[Record], shares: Mapping[str, float], seed: int) -> Parts:
         """Divide by chance into shares of each stratum's units, keeping units whole and the order of the
@@ -157,13 +163,7 @@ class FolderSplit(SplitRule):
     [0, 1, 0]
     """
 
-    folders: Mapping[str, tuple[str, ...]] = field(
-        default_factory=lambda: {
-            "train": ("train", "training"),
-            "validation": ("valid", "val", "validation"),
-            "test": ("test", "testing"),
-        }
-    )
+    folders: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(FOLDERS_OF_PARTS))
 
     def parts(self, records: Sequence[Record], root: Path) -> Parts:
         """Sort records by their folders; raise `DataError` for one that lies in none."""
@@ -180,28 +180,58 @@ class FolderSplit(SplitRule):
 
 @dataclass(frozen=True, kw_only=True)
 class ListSplit(SplitRule):
-    """Text files in the data set's folder say it, one `<folder>/<file>` a line, as published splits come.
+    """Text files in the data set's folder, or the one above it, say it, one `<folder>/<file>` a line.
 
-    File suffixes and case do not matter. Images that no list names belong to no part.
+    File suffixes and case do not matter. With `by_name`, lines are file names alone, whatever folders they
+    name; of a line that is no name, the first column counts. Images that no list names belong to no part, and
+    parts of `optional` may lack their list.
 
     >>> ListSplit(files={"train": "train.txt", "test": "val.txt"}).files["test"]
     'val.txt'
     """
 
     files: Mapping[str, str]
+    by_name: bool = False
+    optional: tuple[str, ...] = ()
 
     def parts(self, records: Sequence[Record], root: Path) -> Parts:
         """Sort records by the lists; raise `DataError` for a missing list, or an image unknown or in two."""
         part_of: dict[str, str] = {}
-        known = {self.unit(record) for record in records}
+        known = Counter(self._listed(record) for record in records)
         for part, file in self.files.items():
-            for line in _lines(root / file):
-                unit = Record(key=line, image=root).stem.casefold()
-                if unit not in known:
-                    raise DataError(f"{root / file} names '{line}', which is not in {root}; complete the data set.")
+            path = _list_file(root, file)
+            if part in self.optional and not path.is_file():
+                continue
+            for line in _lines(path):
+                unit = self._unit(line, known)
+                if unit is None:
+                    raise DataError(f"{path} names '{line}', which is not in {root}; complete the data set.")
+                if known[unit] > 1:
+                    raise DataError(f"{path} names '{line}', which is the name of {known[unit]} images in {root}.")
                 if part_of.setdefault(unit, part) != part:
                     raise DataError(f"'{line}' is in the lists of both '{part_of[unit]}' and '{part}' in {root}.")
-        return gather(records, lambda record: part_of.get(self.unit(record)), tuple(self.files))
+        return gather(records, lambda record: part_of.get(self._listed(record)), tuple(self.files))
+
+    def fits(self, records: Sequence[Record], root: Path) -> bool:  # noqa: ARG002 (one signature)
+        """Return whether one of the lists is there."""
+        return any(_list_file(root, file).is_file() for file in self.files.values())
+
+    def _listed(self, record: Record) -> str:
+        return record.name.casefold() if self.by_name else self.unit(record)
+
+    def _unit(self, line: str, known: Counter[str]) -> str | None:
+        for text in (line, re.split(r"[,\s]", line)[0]):
+            # A name without suffix may hold a dot, so it is tried as it stands too.
+            bare = text.rpartition("/")[2] if self.by_name else text
+            for unit in (Record(key=bare, image=Path()).stem.casefold(), bare.casefold()):
+                if unit in known:
+                    return unit
+        return None
+
+
+def _list_file(root: Path, file: str) -> Path:
+    above = root.parent / file
+    return above if above.is_file() and not (root / file).is_file() else root / file
 
 
 def _lines(path: Path) -> list[str]:
@@ -240,3 +270,80 @@ class PerClassFractionSplit(SplitRule):
             for unit in by_chance(units, self.seed)[: int(len(units) * self.fraction)]
         }
         return gather(records, lambda r: "train" if self.unit(r) in train else "test", ("train", "test"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedSplit(SplitRule):
+    """The layout says it: every record names its part.
+
+    >>> record = Record(key="train/A/1.png", image=Path(), part="train")
+    >>> [name for name, part in RecordedSplit().parts([record], Path()).items() if part]
+    ['train']
+    """
+
+    names: tuple[str, ...] = tuple(FOLDERS_OF_PARTS)
+
+    def parts(self, records: Sequence[Record], root: Path) -> Parts:
+        """Sort records by the part they name; raise `DataError` for one that names none of these."""
+        for record in records:
+            if record.part not in self.names:
+                raise DataError(f"'{record.key}' in {root} belongs to none of the parts {', '.join(self.names)}.")
+        return gather(records, lambda record: record.part, self.names)
+
+    def fits(self, records: Sequence[Record], root: Path) -> bool:  # noqa: ARG002 (one signature)
+        """Return whether a record names its part."""
+        return any(record.part is not None for record in records)
+
+
+@dataclass(frozen=True)
+class FirstSplit(SplitRule):
+    """The first of several rules that fits, for data sets that are published with folders or with lists.
+
+    Where none fits, the last one tells what it lacks.
+
+    >>> rule = FirstSplit((RecordedSplit(), SeededSplit(shares={"train": 0.5, "test": 0.5})))
+    >>> len(rule.parts([Record(key="a", image=Path()), Record(key="b", image=Path())], Path())["train"])
+    1
+    """
+
+    rules: tuple[SplitRule, ...]
+
+    def parts(self, records: Sequence[Record], root: Path) -> Parts:
+        """Sort records as the first rule that fits does."""
+        return next((rule for rule in self.rules if rule.fits(records, root)), self.rules[-1]).parts(records, root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DividedPart(SplitRule):
+    """Another rule's parts, one of which is divided by chance: to carve a validation part, or to keep a share.
+
+    What the `shares` leave over belongs to no part. The classes are not kept apart, as in published draws of
+    this kind.
+
+    >>> kept = DividedPart(rule=RecordedSplit(), part="train", shares={"train": 0.2})
+    >>> records = [Record(key=str(number), image=Path(), part="train") for number in range(70_331)]
+    >>> len(kept.parts(records, Path())["train"])
+    14066
+    """
+
+    rule: SplitRule
+    part: str
+    shares: Mapping[str, float]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_shares(self.shares)
+
+    def parts(self, records: Sequence[Record], root: Path) -> Parts:
+        """Divide by the other rule, and then its part."""
+        parts = self.rule.parts(records, root)
+        drawn = SeededSplit(shares=self.shares, seed=self.seed, stratified=False).parts(parts[self.part], root)
+        return parts | {self.part: []} | drawn
+
+    def unit(self, record: Record) -> str:
+        """Return the other rule's unit."""
+        return self.rule.unit(record)
+
+    def stratum(self, record: Record) -> str:
+        """Return the other rule's stratum."""
+        return self.rule.stratum(record)

@@ -1,13 +1,25 @@
 """Data sets by name."""
 
+import pickle
+
 import pytest
 
 from swath.datasets.registry import dataset, datasets, parse_data_argument
+from swath.datasets.splits import FOLDERS_OF_PARTS
 from swath.errors import DataError
+from swath.imagery.bands import Unit
+
+NAMES = """
+    aid bigearthnet-s2 bigearthnet-s2-43 bigearthnet-v2 cdd clcd clcd-256 dsifn-cd dsifn-cd-256 egy-bcd eurosat
+    eurosat-msi eurosat-msi-torchgeo eurosat-torchgeo firerisk firerisk-20 firerisk-50 gvlm levir-cd levir-cd-256
+    massachusetts-buildings nwpu-resisc45 nwpu-resisc45-10 nwpu-resisc45-20 nwpu-resisc45-lwganet
+    nwpu-resisc45-rsmamba nwpu-resisc45-smarties nwpu-resisc45-torchgeo oscd-96 s2looking second so2sat so2sat-block
+    so2sat-culture-10 so2sat-random sysu-cd sztaki-airchange uc-merced uc-merced-torchgeo urban-trees whu-cd
+"""
 
 
 def test_every_declaration_is_complete_and_found_by_its_name():
-    assert len(datasets()) == 6
+    assert [spec.name for spec in datasets()] == NAMES.split()
     for spec in datasets():
         assert dataset(spec.name) is spec
         assert len(set(spec.classes)) == len(spec.classes)
@@ -18,10 +30,27 @@ def test_every_declaration_is_complete_and_found_by_its_name():
         assert len(spec.file_bands) == len(spec.bands)
 
 
+def test_bands_units_and_statistics_of_every_declaration_fit_together():
+    for spec in datasets():
+        assert {band.unit for band in spec.file_bands} == {spec.unit}
+        bands = dict.fromkeys(spec.slots, spec.file_bands) | dict(spec.companions)
+        for slot, statistics in spec.statistics.items():
+            assert len(statistics.mean) == len(statistics.std) == len(bands[slot])
+            assert min(statistics.std) > 0
+            brightest = {Unit.EIGHT_BIT: 255, Unit.REFLECTANCE: 1, Unit.DN: 10_000, Unit.LINEAR_POWER: 1}
+            assert max(statistics.mean) < brightest[bands[slot][0].unit]
+        assert set(spec.counts) <= set(FOLDERS_OF_PARTS)
+
+
+def test_every_declaration_goes_to_other_processes():
+    for spec in datasets():
+        assert pickle.loads(pickle.dumps(spec)) == spec
+
+
 def test_unknown_names_suggest_the_nearest_or_list_all():
     with pytest.raises(DataError, match="'euro-sat'; did you mean eurosat"):
         dataset("euro-sat")
-    with pytest.raises(DataError, match="there are aid, eurosat, massachusetts-buildings"):
+    with pytest.raises(DataError, match="there are aid, bigearthnet-s2, bigearthnet-s2-43"):
         dataset("zzz")
 
 
