@@ -115,12 +115,6 @@ EUROSAT_INPUT = InputSpec(
     overlap=0,
     fixed_size=True,
 )
-EUROSAT_TRANSFORMS = (
-    RandomResizedCrop(size=64, area=(0.5, 1.0), aspect=(0.8, 1.25)),
-    RandomFlip(),
-    RandomRotate90(),
-    ColourJitter(brightness=0.1, contrast=0.2),
-)
 
 
 def landuse() -> RSMamba:
@@ -131,7 +125,7 @@ def landuse() -> RSMamba:
             output=ClassificationOutput(classes=EUROSAT_CLASSES),
             layers=6,
             width=96,
-            patch_size=16,
+            patch_size=8,
             patch_stride=8,
             state_size=8,
             orientations=8,
@@ -142,7 +136,7 @@ def landuse() -> RSMamba:
 def landuse_recipe() -> Recipe:
     """Return the training of `landuse`: AdamW at 2e-3 on a cosine, CutMix, labels mostly the teacher's."""
     return Recipe(
-        epochs=60,
+        epochs=40,
         batch_size=64,
         learning_rate=2e-3,
         weight_decay=0.05,
@@ -150,10 +144,15 @@ def landuse_recipe() -> Recipe:
         minimum_learning_rate=2e-6,
         clip_gradient_norm=1.0,
         average=0.998,
-        transforms=EUROSAT_TRANSFORMS,
+        transforms=(
+            RandomResizedCrop(size=64, area=(0.7, 1.0), aspect=(0.8, 1.25)),
+            RandomFlip(),
+            RandomRotate90(),
+            ColourJitter(brightness=0.1, contrast=0.1),
+        ),
         cutmix=1.0,
-        mix_share=0.5,
-        teacher_share=0.9,
+        mix_share=0.25,
+        teacher_share=0.7,
         validate_every=5,
         watch="accuracy",
         workers=1,
@@ -185,7 +184,12 @@ def landuse_teacher_recipe() -> Recipe:
         average=0.998,
         precision="bfloat16",
         channels_last=True,
-        transforms=EUROSAT_TRANSFORMS,
+        transforms=(
+            RandomResizedCrop(size=64, area=(0.5, 1.0), aspect=(0.8, 1.25)),
+            RandomFlip(),
+            RandomRotate90(),
+            ColourJitter(brightness=0.1, contrast=0.2),
+        ),
         cutmix=1.0,
         mix_share=0.5,
         validate_every=5,
