@@ -40,6 +40,21 @@ class TallyTable:
     def __len__(self) -> int:
         return len(self.counts.values)
 
+    def rows(self) -> Iterator[Tally]:
+        """Yield the tally of each image, in order."""
+        counts, sums = self.counts.matrix(), self.sums.matrix()
+        for place in range(len(self)):
+            yield Tally(counts[[place]].toarray()[0], sums[[place]].toarray()[0])
+
+    def total(self) -> Tally:
+        """Return the sum over all images."""
+        ones = np.ones(len(self), dtype=np.int64)
+        return Tally(ones @ self.counts.matrix(), ones @ self.sums.matrix())
+
+    def ordered(self, places: Sequence[int]) -> TallyTable:
+        """Return the images at these places, in their order."""
+        return TallyTable(self.counts.ordered(places), self.sums.ordered(places))
+
     def resampled(self, seed: int) -> Iterator[Tally]:
         """Yield the totals of `RESAMPLES` resampled sets."""
         generator = np.random.default_rng(seed)
@@ -68,6 +83,10 @@ class SparseRows:
         self.values.append(row[places])
         self.width = len(row)
 
+    def ordered(self, places: Sequence[int]) -> SparseRows:
+        """Return the rows at these places, in their order."""
+        return SparseRows([self.values[at] for at in places], [self.columns[at] for at in places], self.width)
+
     def matrix(self) -> csr_array:
         """Return all rows as a sparse matrix."""
         ends = np.cumsum([0, *map(len, self.columns)])
@@ -84,6 +103,16 @@ def bootstrap_intervals(
 
     Raises `DataError` for a figure that the metric does not give.
     """
+    return {name: middle(values) for name, values in resampled_figures(metric, tallies, names, seed=seed).items()}
+
+
+def resampled_figures(
+    metric: Metric, tallies: TallyTable, names: Sequence[str], *, seed: int = 0
+) -> dict[str, NDArray[np.float64]]:
+    """Return each named figure in each resampled set, (RESAMPLES,); tables of one length draw the same images.
+
+    Raises `DataError` for a figure that the metric does not give.
+    """
     drawn: dict[str, list[float]] = {name: [] for name in names}
     for total in tallies.resampled(seed):
         figures = metric.figures(total)
@@ -91,10 +120,15 @@ def bootstrap_intervals(
             if name not in figures:
                 raise DataError(f"The metric gives no figure '{name}'; it gives {', '.join(figures)}.")
             drawn[name].append(figures[name])
-    return {name: _middle(np.array(values)) for name, values in drawn.items()}
+    return {name: np.array(values) for name, values in drawn.items()}
 
 
-def _middle(values: NDArray[np.float64]) -> Interval:
+def middle(values: NDArray[np.float64]) -> Interval:
+    """Return the interval that holds the middle 95 % of the values that are not NaN.
+
+    >>> middle(np.arange(101.0))
+    Interval(low=2.5, high=97.5)
+    """
     known = values[~np.isnan(values)]
     low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
     return Interval(float(low), float(high))

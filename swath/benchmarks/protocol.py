@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from swath.benchmarks.bootstrap import TallyTable, bootstrap_intervals
+from swath.benchmarks.evidence import Evidence
 from swath.benchmarks.predictors import ModelPredictor, Predictor
 from swath.benchmarks.report import Report
 from swath.errors import ConfigurationError, DataError
@@ -75,6 +76,13 @@ class _Piece:
     sample: Sample
 
 
+@dataclass(frozen=True)
+class _Measured:
+    image: int
+    key: str
+    tally: Tally
+
+
 def evaluate(
     model: Model | StoredModel | Predictor,
     protocol: Protocol,
@@ -87,19 +95,20 @@ def evaluate(
     """Evaluate a model on the protocol's part of the data set below a folder.
 
     `limit` evaluates so many samples, evenly spaced through the part. Classes are matched by name. Intervals
-    are 95 % bootstrap intervals over whole images. Raises `DataError` for data that does not fit, or classes
-    the model lacks.
+    are 95 % bootstrap intervals over whole images; the report keeps every image's tally. Raises `DataError` for
+    data that does not fit, or classes the model lacks.
     """
     predictor = as_predictor(model)
     _check_classes(predictor, protocol.dataset.classes)
     whole = protocol.dataset.open(root, protocol.split)
     chosen = _limited(whole, limit)
     metric = protocol.metric(chosen.classes)
-    table = TallyTable()
+    table, keys = TallyTable(), []
     start = time.perf_counter()
-    for tally in _tallies(predictor, protocol, chosen, metric, batch_size):
-        metric.add(tally)
-        table.add(tally)
+    for image in _measured(predictor, protocol, chosen, metric, batch_size):
+        metric.add(image.tally)
+        table.add(image.tally)
+        keys.append(image.key)
         if progress is not None:
             progress(len(table), len(chosen))
     seconds = time.perf_counter() - start
@@ -114,6 +123,8 @@ def evaluate(
         figures=metric.compute(),
         intervals=bootstrap_intervals(metric, table, protocol.headlines),
         seconds=seconds,
+        reliability=metric.reliability(metric.total),
+        evidence=Evidence(metric=metric, keys=tuple(keys), tallies=table),
     )
 
 
@@ -126,24 +137,25 @@ def as_predictor(model: Model | StoredModel | Predictor) -> Predictor:
     return model
 
 
-def _tallies(
+def _measured(
     predictor: Predictor, protocol: Protocol, dataset: Dataset, metric: Metric, batch_size: int
-) -> Iterator[Tally]:
-    """Yield one tally an image, the sum over its pieces, in order; no more than a batch is held at a time."""
-    open_image, open_tally = 0, None
+) -> Iterator[_Measured]:
+    """Yield each image's tally, the sum over its pieces, in order; no more than a batch is held at a time."""
+    measured: _Measured | None = None
     for batch in _batches(protocol, dataset, batch_size):
         answers = predictor.predict([piece.sample for piece in batch])
         for piece, answer in zip(batch, answers, strict=True):
             if piece.sample.target is None:
                 raise DataError(f"'{piece.sample.key}' has no truth to measure against.")
             tally = metric.tally(answer, piece.sample.target)
-            if piece.image != open_image and open_tally is not None:
-                yield open_tally
-                open_tally = None
-            open_image = piece.image
-            open_tally = tally if open_tally is None else open_tally + tally
-    if open_tally is not None:
-        yield open_tally
+            if measured is not None and piece.image == measured.image:
+                measured = replace(measured, tally=measured.tally + tally)
+                continue
+            if measured is not None:
+                yield measured
+            measured = _Measured(piece.image, piece.sample.key, tally)
+    if measured is not None:
+        yield measured
 
 
 def _batches(protocol: Protocol, dataset: Dataset, batch_size: int) -> Iterator[list[_Piece]]:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from swath.benchmarks.firerisk import FIRERISK_VALIDATION
+from swath.benchmarks.kinds import (
+    change_protocol,
+    multi_label_protocol,
+    scene_protocol,
+    segmentation_protocol,
+    semantic_change_protocol,
+)
 from swath.benchmarks.preparation import ResizeShortEdge
 from swath.benchmarks.protocol import Protocol
+from swath.datasets.bigearthnet import BIGEARTHNET_S2, BIGEARTHNET_S2_43, BIGEARTHNET_V2
 from swath.datasets.buildings import MASSACHUSETTS_BUILDINGS
+from swath.datasets.change_maps import CHANGE_MAPS, LEVIR_CD
+from swath.datasets.eurosat_msi import EUROSAT_MSI, EUROSAT_MSI_TORCHGEO
+from swath.datasets.firerisk import FIRERISK_20, FIRERISK_50
 from swath.datasets.registry import parse_data_argument, unknown_name
-from swath.datasets.scenes import AID, EUROSAT_RGB, NWPU_RESISC45, UC_MERCED
+from swath.datasets.scenes import AID, EUROSAT_RGB, NWPU_RESISC45, SCENE_VARIANTS, UC_MERCED
+from swath.datasets.so2sat import SO2SAT, SO2SAT_BLOCK, SO2SAT_CULTURE_10, SO2SAT_RANDOM
 from swath.datasets.spec import ALL, DatasetSpec
+from swath.datasets.transitions import SECOND
 from swath.datasets.trees import URBAN_TREES
 from swath.errors import DataError
-from swath.metrics.classification import ClassificationMetric
 from swath.metrics.points import PointMetric
-from swath.metrics.segmentation import RelaxedMatch, SegmentationMetric
+from swath.metrics.segmentation import RelaxedMatch
 from swath.samples.transforms import CentreCrop, Resize
 
-SCENE_HEADLINES = ("accuracy", "macro F1", "expected calibration error")
 BUILDING_HEADLINES = ("mean IoU", "mean accuracy", "mean precision", "IoU (class building)")
 
 
@@ -26,36 +39,23 @@ def _tree_metric(classes: tuple[str, ...]) -> PointMetric:  # noqa: ARG001 (poin
     return PointMetric(radii=(6.0, 3.0), gsd=URBAN_TREES.gsd)
 
 
-def _building_metric(classes: tuple[str, ...]) -> SegmentationMetric:
-    return SegmentationMetric(classes)
-
-
-def _relaxed_building_metric(classes: tuple[str, ...]) -> SegmentationMetric:
-    return SegmentationMetric(classes, relaxed=RelaxedMatch(class_name="building", tolerance=3.0))
-
-
 def _rsmamba(spec: DatasetSpec, tested: str) -> Protocol:
-    return Protocol(
-        name=f"{spec.name}/rsmamba-{tested}",
+    return scene_protocol(
+        spec,
+        f"rsmamba-{tested}",
         title=(
             f"RSMamba's protocol: {tested} of each class, shorter side 256, middle 224 pixels, macro F1 "
             "(resized bilinearly with antialiasing; the publication used Pillow's bicubic filter)"
         ),
-        dataset=spec,
-        split="test",
-        metric=ClassificationMetric,
         headlines=("macro F1", "macro precision", "macro recall", "accuracy"),
         transforms=(ResizeShortEdge(256), CentreCrop(224)),
     )
 
 
-EUROSAT_ACCURACY = Protocol(
-    name="eurosat/accuracy-20%",
+EUROSAT_ACCURACY = scene_protocol(
+    EUROSAT_RGB,
+    "accuracy-20%",
     title="Accuracy on a random fifth of each class (seed 0), 64-pixel chips as they are",
-    dataset=EUROSAT_RGB,
-    split="test",
-    metric=ClassificationMetric,
-    headlines=SCENE_HEADLINES,
 )
 
 URBAN_TREES_F1 = Protocol(
@@ -67,29 +67,31 @@ URBAN_TREES_F1 = Protocol(
     headlines=("F1 (6 m)", "precision (6 m)", "recall (6 m)", "F1 (3 m)", "count mean absolute error"),
 )
 
-MASSACHUSETTS_WHOLE = Protocol(
-    name="massachusetts/whole-256",
+MASSACHUSETTS_WHOLE = segmentation_protocol(
+    MASSACHUSETTS_BUILDINGS,
+    "whole-256",
+    family="massachusetts",
     title=(
         "Whole images down-sampled to 256 pixels (image bilinear with antialiasing, truth nearest), measured "
         "at 256 pixels over pixel totals of both classes, as the EfficientNet U-Net++ paper is understood"
     ),
-    dataset=MASSACHUSETTS_BUILDINGS,
-    split="test",
-    metric=_building_metric,
     headlines=BUILDING_HEADLINES,
     transforms=(Resize(256),),
 )
 
-MASSACHUSETTS_TILES = Protocol(
-    name="massachusetts/tiles-256",
+MASSACHUSETTS_TILES = segmentation_protocol(
+    MASSACHUSETTS_BUILDINGS,
+    "tiles-256",
+    family="massachusetts",
     title="Tiles of 256 pixels at the native 1 m, every pixel once; also precision and recall within 3 px",
-    dataset=MASSACHUSETTS_BUILDINGS,
-    split="test",
-    metric=_relaxed_building_metric,
+    relaxed=RelaxedMatch(class_name="building", tolerance=3.0),
     headlines=BUILDING_HEADLINES,
     tile=256,
 )
 
+SO2SATS = (SO2SAT, SO2SAT_RANDOM, SO2SAT_BLOCK, SO2SAT_CULTURE_10)
+
+# A data set enters here by one call of a function of `benchmarks.kinds`; nothing else has to be said.
 _PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
@@ -100,6 +102,22 @@ _PROTOCOLS = {
         _rsmamba(UC_MERCED, "30%"),
         _rsmamba(AID, "50%"),
         _rsmamba(NWPU_RESISC45, "30%"),
+        FIRERISK_VALIDATION,
+        multi_label_protocol(BIGEARTHNET_S2, "map"),
+        multi_label_protocol(BIGEARTHNET_S2_43, "map"),
+        multi_label_protocol(BIGEARTHNET_V2, "map"),
+        *(change_protocol(spec) for spec in CHANGE_MAPS),
+        # Published figures on LEVIR-CD are of its 1,024 px images or of tiles of 256; the two differ.
+        change_protocol(LEVIR_CD, tile=256),
+        semantic_change_protocol(SECOND, unchanged="unchanged"),
+        *(
+            scene_protocol(spec, "accuracy", title=f"Accuracy over the test part of: {spec.title}")
+            for spec in (*SCENE_VARIANTS, EUROSAT_MSI, EUROSAT_MSI_TORCHGEO, *SO2SATS)
+        ),
+        *(
+            replace(FIRERISK_VALIDATION, name=f"{spec.name}/validation", dataset=spec)
+            for spec in (FIRERISK_50, FIRERISK_20)
+        ),
     )
 }
 
@@ -115,7 +133,7 @@ def protocols() -> tuple[Protocol, ...]:
     """Return every named protocol, by name.
 
     >>> [protocol.name for protocol in protocols()][:2]
-    ['aid/rsmamba-50%', 'eurosat/accuracy-20%']
+    ['aid/rsmamba-50%', 'bigearthnet-s2-43/map']
     """
     return tuple(_PROTOCOLS[name] for name in sorted(_PROTOCOLS))
 
@@ -141,14 +159,7 @@ def protocol_of(spec: DatasetSpec) -> Protocol:
     named = [known for known in _PROTOCOLS.values() if known.dataset == spec]
     if named:
         return named[0]
-    return Protocol(
-        name=f"{spec.name}/all",
-        title="Every image of a folder of class folders",
-        dataset=spec,
-        split=ALL,
-        metric=ClassificationMetric,
-        headlines=SCENE_HEADLINES,
-    )
+    return scene_protocol(spec, "all", split=ALL, title="Every image of a folder of class folders")
 
 
 def parse_protocol_argument(text: str) -> ProtocolArgument:
