@@ -9,7 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from swath.api import bands, build, evaluate, load, open_scene, predict, recipe, train
+    from swath.api import (
+        bands,
+        build,
+        compare,
+        evaluate,
+        evaluate_corrupted,
+        load,
+        open_scene,
+        predict,
+        recipe,
+        train,
+    )
     from swath.imagery.scene import Scene
 
     open = open_scene
@@ -20,7 +31,9 @@ _LAZY = {
     "Scene": ("swath.imagery.scene", "Scene"),
     "bands": ("swath.api", "bands"),
     "build": ("swath.api", "build"),
+    "compare": ("swath.api", "compare"),
     "evaluate": ("swath.api", "evaluate"),
+    "evaluate_corrupted": ("swath.api", "evaluate_corrupted"),
     "load": ("swath.api", "load"),
     "open": ("swath.api", "open_scene"),
     "predict": ("swath.api", "predict"),
@@ -28,7 +41,20 @@ _LAZY = {
     "train": ("swath.api", "train"),
 }
 
-__all__ = ["Scene", "__version__", "bands", "build", "evaluate", "load", "open", "predict", "recipe", "train"]
+__all__ = [
+    "Scene",
+    "__version__",
+    "bands",
+    "build",
+    "compare",
+    "evaluate",
+    "evaluate_corrupted",
+    "load",
+    "open",
+    "predict",
+    "recipe",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

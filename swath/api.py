@@ -32,14 +32,29 @@ from swath.models.outputs import PointOutput
 from swath.models.recipe import Recipe
 from swath.models.shipped import SHIPPED, WEIGHTS, ShippedModel
 from swath.models.store import CONFIG_FILE, StoredModel, load_model, save_model
+from swath.training.distributed import Process
 from swath.training.run import open_parts, train_from
 
 if TYPE_CHECKING:
+    from swath.benchmarks.compare import ModelComparison
     from swath.benchmarks.report import Report
+    from swath.benchmarks.robustness import Robustness
     from swath.samples.located import Located
     from swath.training.loop import TrainingResult
 
-__all__ = ["LoadedModel", "bands", "build", "evaluate", "load", "open_scene", "predict", "recipe", "train"]
+__all__ = [
+    "LoadedModel",
+    "bands",
+    "build",
+    "compare",
+    "evaluate",
+    "evaluate_corrupted",
+    "load",
+    "open_scene",
+    "predict",
+    "recipe",
+    "train",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +234,8 @@ def train(
         **options,
     )
     best = load_model(result.folder / "best", model_class=type(built))
-    if isinstance(getattr(best.model.config, "output", None), PointOutput):
+    points = isinstance(getattr(best.model.config, "output", None), PointOutput)
+    if points and Process.from_environment().is_main:
         held_back = open_parts(argument.spec, argument.root, validation=share, seed=chosen.seed).validation
         choose_threshold(best.model, held_back, protocol)
         save_model(best.model, result.folder / "best", card=best.card)
@@ -263,8 +279,26 @@ def _recipe_of(model: str | Model, ship: ShippedModel | None) -> Recipe:
 
 def evaluate(model: str | Path | LoadedModel | Model, data: str, **options: Any) -> Report:
     """Measure a model by `PROTOCOL=FOLDER` or `DATASET=FOLDER`; the options are those of `benchmarks.evaluate`."""
+    argument = parse_protocol_argument(data)
+    return evaluate_by_protocol(_judged(model), argument.protocol, argument.root, **options)
+
+
+def evaluate_corrupted(model: str | Path | LoadedModel | Model, data: str, **options: Any) -> Robustness:
+    """Measure a model on clean imagery and under corruptions; the options are those of `benchmarks.robustness`."""
+    from swath.benchmarks import robustness
+
+    argument = parse_protocol_argument(data)
+    return robustness.evaluate_corrupted(_judged(model), argument.protocol, argument.root, **options)
+
+
+def compare(*models: str | Path | LoadedModel | Model, data: str, **options: Any) -> ModelComparison:
+    """Measure several models on the same images, with intervals, calibration and paired tests against the first."""
+    from swath.benchmarks import compare as comparison
+
+    return comparison.compare(*(evaluate(model, data, **options) for model in models))
+
+
+def _judged(model: str | Path | LoadedModel | Model) -> StoredModel | Model:
     if isinstance(model, (str, Path)):
         model = load(model)
-    argument = parse_protocol_argument(data)
-    judged = model.stored if isinstance(model, LoadedModel) else model
-    return evaluate_by_protocol(judged, argument.protocol, argument.root, **options)
+    return model.stored if isinstance(model, LoadedModel) else model

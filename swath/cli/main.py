@@ -24,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+data_app = typer.Typer(help="Look after data sets.", rich_markup_mode=None)
+app.add_typer(data_app, name="data")
 _INTERRUPTED = 130
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
@@ -117,31 +119,36 @@ def predict(
 
 @app.command()
 def evaluate(
-    model: ModelArgument,
-    data: Annotated[str, typer.Argument(help="DATASET=FOLDER, PROTOCOL=FOLDER, or a folder of class folders.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL... DATA",
+            help="One model or several (names, folders, or JSON reports of earlier runs), and last the data: "
+            "DATASET=FOLDER, PROTOCOL=FOLDER, or a folder of class folders.",
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="JSON report; named by model and data if left out.")
     ] = None,
+    page: Annotated[Path | None, typer.Option(help="A page with the comparison or the curves (.html).")] = None,
+    corrupt: Annotated[
+        str | None, typer.Option(help="Also on imagery made worse: all, or names of corruptions with commas.")
+    ] = None,
+    severities: Annotated[str, typer.Option(help="Of the corruptions, 1 to 5.")] = "1,2,3,4,5",
     device: DeviceOption = "auto",
     limit: Annotated[int | None, typer.Option(help="Evaluate so many samples, evenly spaced.")] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Measure a model by a named protocol: every figure with its name, intervals, and a JSON report."""
-    from swath.api import evaluate as evaluate_model
-    from swath.api import load
-    from swath.cli.progress import counting
-    from swath.imagery.atomic import AtomicOutput
-    from swath.inference.options import RunOptions
+    """Measure a model by a named protocol, or compare several: figures with intervals, tests, and a JSON report."""
+    from swath.cli.judging import Judging
 
-    loaded = load(model)
-    loaded.model.to(RunOptions(device=device).torch_device())
-    with counting(errors, "evaluating") as progress:
-        report = evaluate_model(loaded, data, limit=limit, progress=progress)
-    out.print(report.to_text())
-    target = output or Path(f"{loaded.stored.name}-{report.protocol.replace('/', '-').replace('%', '')}.json")
-    with AtomicOutput(target, overwrite=overwrite or output is None) as part:
-        part.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
-    out.print(f"written to {target}")
+    judging = Judging.of(
+        words, output=output, page=page, device=device, limit=limit, overwrite=overwrite, out=out, errors=errors
+    )
+    if corrupt is None:
+        judging.run()
+    else:
+        judging.corrupted(corrupt, severities)
 
 
 @app.command()
@@ -167,6 +174,7 @@ def train(
     from swath.api import recipe as recipe_of
     from swath.api import train as train_model
     from swath.cli.progress import TrainingLine
+    from swath.training.distributed import Process
 
     changes = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     with TrainingLine(errors) as line:
@@ -181,8 +189,33 @@ def train(
             resume=resume,
             progress=line.show,
         )
+    if not Process.from_environment().is_main:
+        return
     best = f"{result.best_value:.4f} at epoch {result.best_epoch}" if result.best_value is not None else "not measured"
     out.print(f"{output / 'best'} (best {best})")
+
+
+@data_app.command("check")
+def data_check(
+    dataset: Annotated[str, typer.Argument(help="A declared data set, such as eurosat.")],
+    folder: Annotated[Path, typer.Argument(help="Where its files lie.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON report.")] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Look through a data set: what is missing, unreadable, mislabelled, or in two parts at once."""
+    from swath.cli.progress import counting
+    from swath.datasets.check import check
+    from swath.datasets.registry import dataset as dataset_named
+    from swath.imagery.atomic import AtomicOutput
+
+    with counting(errors, "looking") as progress:
+        report = check(dataset_named(dataset), folder, progress=progress)
+    out.print(str(report), markup=False)
+    if output is not None:
+        with AtomicOutput(output, overwrite=overwrite) as part:
+            part.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+    if not report.ok:
+        raise typer.Exit(2)
 
 
 @app.command()

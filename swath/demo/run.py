@@ -17,15 +17,16 @@ from PIL import Image
 
 from swath.api import LoadedModel, load
 from swath.datasets.formats.point_tables import read_points
-from swath.demo.page import Bar, Picture, Section, write_page
 from swath.geometry.windows import Size, Window
 from swath.imagery.bands import Unit
 from swath.imagery.scene import Scene, open_scene
+from swath.inference.report import score_bars
 from swath.inference.runner import RunResult
 from swath.metrics.points import Matches, match_points
 from swath.samples.drawing import display_image, draw
 from swath.samples.labels import Label
-from swath.samples.palette import Colour, class_colours
+from swath.samples.page import Bar, Picture, Section, write_page
+from swath.samples.palette import class_colours, css
 from swath.samples.rasters import ClassMap
 from swath.samples.vectors import Points
 
@@ -49,9 +50,15 @@ def run_demo(folder: Path, *, say: Callable[[str], None]) -> Path:
     seconds = time.perf_counter() - started
     facts = (
         f"{seconds:.1f} s in all, {peak_memory_mib():.0f} MiB at most, Python {platform.python_version()} "
-        f"on {platform.machine()}, no network."
+        f"on {platform.machine()}, no network. Imagery: SOURCES.md beside this page."
     )
-    return write_page(folder / "report.html", sections=(trees, landuse), facts=facts)
+    return write_page(
+        folder / "report.html",
+        title="Imagery in, map out",
+        lead="What two small models that ship with Swath see on imagery that ships with it.",
+        sections=(trees, landuse),
+        facts=facts,
+    )
 
 
 def peak_memory_mib() -> float:
@@ -143,7 +150,7 @@ def count_trees(imagery: Path, folder: Path) -> Section:
             f"how sure each one is: half of them are above {np.median(found.scores) if len(found) else 0:.2f}."
         ),
         pictures=pictures,
-        bars=(*tallies(verdicts), *histogram(found.scores)),
+        bars=(*tallies(verdicts), *score_bars(found.scores)),
         files=outputs(results),
         card=card_line(model),
     )
@@ -209,22 +216,6 @@ def picture(image: np.ndarray, scale: int) -> Image.Image:
     """Return an enlarged picture of an array (H, W, 3)."""
     shown = Image.fromarray(image)
     return shown.resize((shown.width * scale, shown.height * scale), Image.Resampling.NEAREST)
-
-
-def histogram(scores: np.ndarray) -> tuple[Bar, ...]:
-    """Return the share of scores in each tenth that has any."""
-    counts, edges = np.histogram(scores, bins=10, range=(0, 1))
-    total = max(int(counts.sum()), 1)
-    return tuple(
-        Bar(name=f"score {low:.1f} to {high:.1f}", share=count / total, note=f"{count / total:.0%}")
-        for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True)
-        if count
-    )
-
-
-def css(colour: Colour | None) -> str:
-    """Return a colour for a style sheet; grey for what is not painted."""
-    return "#888888" if colour is None else f"#{colour.red:02x}{colour.green:02x}{colour.blue:02x}"
 
 
 def outputs(results: list[RunResult]) -> tuple[str, ...]:

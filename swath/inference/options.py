@@ -11,6 +11,7 @@ import torch
 
 from swath.errors import ConfigurationError, GeometryError
 from swath.geometry.windows import Size, WindowPlan, plan_windows
+from swath.models.outputs import ClassificationOutput
 
 if TYPE_CHECKING:
     from swath.models.base import Model
@@ -64,6 +65,9 @@ def plan_for(model: Model, scene: Size, block: Size, options: RunOptions) -> Win
         raise GeometryError(f"this model reads windows of exactly {spec.window} pixels; found --window {window}.")
     if options.window and options.overlap is None:
         overlap = min(overlap, window // 4 // 2 * 2)
+    if 2 * overlap >= window > overlap and overlap % 2 == 0 and _answers_labels(model):
+        # Nothing is blended, so windows may share as much as they like: each answers for the middle of what it sees.
+        return WindowPlan(scene=scene, step=Size(window - overlap, window - overlap), halo=overlap // 2)
     side = Size(window, window)
     if not spec.fixed_size and max(scene.height, scene.width) <= window:
         side = Size(_rounded(scene.height, spec.multiple_of), _rounded(scene.width, spec.multiple_of))
@@ -73,6 +77,10 @@ def plan_for(model: Model, scene: Size, block: Size, options: RunOptions) -> Win
     if min(plan.step.height, plan.step.width) < 2 * plan.halo:
         plan = plan_windows(scene, window=side, overlap=overlap, multiple_of=spec.multiple_of)
     return plan
+
+
+def _answers_labels(model: Model) -> bool:
+    return isinstance(getattr(model.config, "output", None), ClassificationOutput)
 
 
 def _rounded(length: int, multiple_of: int) -> int:

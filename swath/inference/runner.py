@@ -24,6 +24,7 @@ from swath.inference.allocator import fix_mapping_threshold
 from swath.inference.manifest import Manifest, unfinished
 from swath.inference.options import RunOptions, batch_for, plan_for
 from swath.inference.reading import ReadBatch, read_batches
+from swath.inference.report import write_report
 from swath.inference.stores import RunContext, Store, store_for
 from swath.samples.batch import Batch
 from swath.samples.located import Located
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from swath.samples.annotation import Annotation
 
     Found = Annotation | ScoreMap
+
+
+PAGE_SUFFIX = ".html"
+"""A result of any kind can be a page to look at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +99,10 @@ def run(
     store: Store | None = None
     try:
         store = job.store(manifest)
-        if target.suffix.lower() not in store.suffixes:
+        if target.suffix.lower() not in (*store.suffixes, PAGE_SUFFIX):
             raise OutputFailed(
                 f"'{stored.name}' gives {type(job.blank).__name__} and cannot be written as '{target.name}'; end the "
-                f"name with one of {', '.join(store.suffixes)}."
+                f"name with one of {', '.join((*store.suffixes, PAGE_SUFFIX))}."
             )
         job.work(store, manifest, progress)
         item = _write(job, store, target, overwrite)
@@ -257,7 +262,10 @@ def _blank_batch(model: Model, plan: WindowPlan) -> Batch:
 def _write(job: _Job, store: Store, target: Path, overwrite: bool) -> Path:
     stored, scene = job.stored, job.scene
     tags = {"SWATH_VERSION": __version__, "SWATH_MODEL": stored.name, "SWATH_WEIGHTS_SHA256": stored.sha256}
-    store.export(target, tags, overwrite=overwrite)
+    if target.suffix.lower() == PAGE_SUFFIX:
+        write_report(target, stored=stored, scene=scene, store=store, overwrite=overwrite)
+    else:
+        store.export(target, tags, overwrite=overwrite)
     item = result_item(
         [target],
         grid=scene.grid,

@@ -31,6 +31,7 @@ from swath.samples.annotation import Annotation
 from swath.samples.labels import Label
 from swath.samples.located import Located
 from swath.samples.objects import Objects
+from swath.samples.palette import UNPAINTED
 from swath.samples.rasters import ClassMap, Raster
 from swath.samples.vectors import Points
 
@@ -49,8 +50,6 @@ VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".parquet", ".fgb")
 _STRIP = 64
 _AREA_ROWS = 2048
 """The ground's scale is measured once for so many rows: it changes slowly down a scene."""
-_HIDDEN = ("background", "unchanged")
-"""Classes that are the absence of something: a raster holds them, a vector file does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +112,10 @@ class Store(ABC):
     @abstractmethod
     def collect(self) -> Annotation:
         """Return the whole result in memory, in pixels of the scene."""
+
+    def preview(self, size: Size) -> Annotation:
+        """Return the result on a smaller frame, to be looked at."""
+        return self.collect().resize(size)
 
     @abstractmethod
     def close(self) -> None:
@@ -179,9 +182,19 @@ class ClassMapStore(PixelStore):
         share = confidence.astype(np.float32) / 255
         return ClassMap(size=size, labels=labels, classes=self.classes, confidence=share, ignore=NO_CLASS)
 
+    def preview(self, size: Size) -> Annotation:
+        """Return the map at the pixels nearest to the smaller frame's, read a row at a time."""
+        whole = self.context.grid.size
+        sides = ((size.height, whole.height), (size.width, whole.width))
+        rows, columns = (((np.arange(few) + 0.5) * many / few).astype(int) for few, many in sides)
+        lines = [self._scratch.read(Window(int(row), 0, 1, whole.width))[:, 0, columns] for row in rows]
+        labels, confidence = np.stack(lines, axis=1)
+        share = confidence.astype(np.float32) / 255
+        return ClassMap(size=size, labels=labels, classes=self.classes, confidence=share, ignore=NO_CLASS)
+
     def _polygons(self) -> Iterator[list[Feature]]:
         size = self.context.grid.size
-        hidden = tuple(number for number, name in enumerate(self.classes) if name in _HIDDEN)
+        hidden = tuple(number for number, name in enumerate(self.classes) if name in UNPAINTED)
         vectoriser = StreamingVectoriser(size.width, ignore=(NO_CLASS, *hidden))
         for row in range(0, size.height, _STRIP):
             window = Window(row, 0, min(_STRIP, size.height - row), size.width)
@@ -371,6 +384,17 @@ class LabelStore(Store):
         """Return the vote."""
         shares = self._votes / max(self._votes.sum(), 1e-12)
         return Label(size=self.context.grid.size, scores=shares.astype(np.float32), classes=self.classes)
+
+    def preview(self, size: Size) -> Annotation:
+        """Return the coarse map, each cell as large as it is in the smaller frame."""
+        plan, whole = self.context.plan, self.context.grid.size
+        cells = Size(plan.rows, plan.columns)
+        labels, confidence = self._cells.read(Window(0, 0, cells.height, cells.width))
+        share = confidence.astype(np.float32) / 255
+        coarse = ClassMap(size=cells, labels=labels, classes=self.classes, confidence=share, ignore=NO_CLASS)
+        height = round(size.height * plan.rows * plan.step.height / whole.height)
+        width = round(size.width * plan.columns * plan.step.width / whole.width)
+        return coarse.resize(Size(height, width)).crop(Window(0, 0, size.height, size.width))
 
     def _coarse_grid(self) -> Grid:
         plan, grid = self.context.plan, self.context.grid

@@ -17,6 +17,7 @@ from swath.errors import AnnotationError, DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from swath.metrics.calibration import Reliability
     from swath.samples.annotation import Annotation
 
 Kind = TypeVar("Kind", bound="Annotation")
@@ -61,6 +62,14 @@ class Metric(ABC):
     @abstractmethod
     def figures(self, total: Tally) -> dict[str, float]:
         """Read every figure off a total; a figure that has no meaning for it is NaN."""
+
+    def reliability(self, total: Tally) -> Reliability | None:  # noqa: ARG002 (one signature)
+        """Return how far confidences keep their word over a total, None for kinds and totals without them."""
+        return None
+
+    def right(self, tally: Tally) -> bool | None:  # noqa: ARG002 (one signature)
+        """Return whether one image was wholly right, None for kinds of which an image is neither right nor wrong."""
+        return None
 
     def update(self, prediction: Annotation, truth: Annotation) -> None:
         """Add one image to the running total."""

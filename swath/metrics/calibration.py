@@ -1,10 +1,11 @@
-"""Whether confidence keeps its word: the expected calibration error.
+"""Whether confidence keeps its word: the expected calibration error and the reliability diagram.
 
 Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
 
 BINS = 15
 """Equal-width bins of confidence, (0, 1/15], (1/15, 2/15], ...; a confidence of 0 counts in the first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReliabilityBin:
+    """One bar of a reliability diagram: confidences above `low` up to `high`, and what came of them.
+
+    `confidence` and `accuracy` are the means over the `count` predictions, NaN where there is none.
+
+    >>> ReliabilityBin(low=0.8, high=1.0, count=4, confidence=0.9, accuracy=0.75).count
+    4
+    """
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,3 +64,21 @@ class Reliability:
     def expected_calibration_error(self) -> float:
         """Return the gap between confidence and accuracy, averaged over the predictions bin by bin."""
         return share(float(np.abs(self.confidence - self.right).sum()), float(self.seen.sum()))
+
+    def diagram(self) -> tuple[ReliabilityBin, ...]:
+        """Return the bars of a reliability diagram, from the least to the most confident predictions.
+
+        >>> three = Reliability.of(np.array([0.95, 0.95, 0.5]), np.array([True, False, True])).diagram()
+        >>> len(three), three[-1].count, three[-1].accuracy
+        (15, 2, 0.5)
+        """
+        return tuple(
+            ReliabilityBin(
+                low=number / BINS,
+                high=(number + 1) / BINS,
+                count=int(seen),
+                confidence=float(confidence / seen) if seen else math.nan,
+                accuracy=float(right / seen) if seen else math.nan,
+            )
+            for number, (seen, right, confidence) in enumerate(zip(self.seen, self.right, self.confidence, strict=True))
+        )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from swath.errors import AnnotationError
+from swath.errors import AnnotationError, ConfigurationError
 from swath.metrics.base import Metric, Tally, expect_kind, share
 from swath.metrics.calibration import BINS, Reliability
 from swath.metrics.classes import class_positions
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ClassificationMetric(Metric):
-    """Accuracy, macro precision, recall and F1, F1 of each class, Cohen's kappa, calibration and Brier score.
+    """Accuracy, precision, recall and F1 (macro, weighted, by class), Cohen's kappa, calibration, Brier score.
 
     Classes of prediction and truth are matched by name, so their orders may differ; a predicted class that is
-    none of `classes` counts as wrong. The expected calibration error has 15 equal bins. The Brier score is
-    the original one, the squared distance between scores and one-hot truth summed over the classes (0 to 2),
-    averaged over the images.
+    none of `classes` counts as wrong. Weighted averages weigh each class by how often it is true. For each k of
+    `top_k` below the number of classes, top-k accuracy is the share of images whose class has one of the k
+    highest scores; of equal scores the earlier class comes first. The expected calibration error has 15 equal
+    bins. The Brier score is the original one, the squared distance between scores and one-hot truth summed over
+    the classes (0 to 2), averaged over the images.
 
     >>> from swath.geometry.windows import Size
     >>> metric = ClassificationMetric(("land", "water"))
@@ -42,41 +44,67 @@ class ClassificationMetric(Metric):
     """
 
     classes: tuple[str, ...]
+    top_k: tuple[int, ...] = (5,)
+
+    def __post_init__(self) -> None:
+        if any(k < 1 for k in self.top_k):
+            raise ConfigurationError(f"Top-k accuracy looks at the best 1 or more classes; found k = {self.top_k}.")
+
+    @property
+    def counted_top_k(self) -> tuple[int, ...]:
+        """Those of `top_k` that say something: k below the number of classes."""
+        return tuple(k for k in self.top_k if k < len(self.classes))
 
     def tally(self, prediction: Annotation, truth: Annotation) -> Tally:
         """Count one image; raise `AnnotationError` unless both are exclusive `Label`s, the truth one-hot."""
         said, true = expect_kind(prediction, Label, "prediction"), expect_kind(truth, Label, "truth")
         if not said.exclusive or not true.exclusive or true.scores.max() < 1:
             raise AnnotationError("This metric compares labels of exclusive classes, and each truth must be one class.")
-        best, place = int(said.scores.argmax()), int(true.scores.argmax())
+        place = int(true.scores.argmax())
         row = true_positions(true.classes, self.classes)[[place]]
         columns = class_positions(said.classes, self.classes)
-        matrix = count_pairs(row, columns[[best]], len(self.classes))
-        reliability = Reliability.of(said.scores[[best]], columns[[best]] == row)
+        ranking = np.argsort(-said.scores, kind="stable")
+        matrix = count_pairs(row, columns[ranking[:1]], len(self.classes))
+        found = [bool((columns[ranking[:k]] == row).any()) for k in self.counted_top_k]
+        reliability = Reliability.of(said.scores[ranking[:1]], columns[ranking[:1]] == row)
         scores = said.scores.astype(np.float64)
         brier = np.square(scores).sum() - 2 * scores[columns == row[0]].sum() + 1
         return Tally(
-            counts=np.concatenate([matrix.ravel(), reliability.seen, reliability.right]),
+            counts=np.concatenate(
+                [matrix.ravel(), np.array(found, dtype=np.int64), reliability.seen, reliability.right]
+            ),
             sums=np.append(reliability.confidence, brier),
         )
 
     def confusion(self, total: Tally | None = None) -> ConfusionMatrix:
         """Return the confusion matrix of a total, by default the running one."""
-        counts = (total or self.total).counts[: -2 * BINS]
+        counts = (total or self.total).counts[: len(self.classes) * (len(self.classes) + 1)]
         return ConfusionMatrix(self.classes, counts.reshape(len(self.classes), -1))
+
+    def reliability(self, total: Tally) -> Reliability:
+        """Return the reliability of the best class's score over a total."""
+        return Reliability(total.counts[-2 * BINS : -BINS], total.counts[-BINS:], total.sums[:BINS])
+
+    def right(self, tally: Tally) -> bool:
+        """Return whether the class of one image was right."""
+        return bool(tally.counts[-BINS:].any())
 
     def figures(self, total: Tally) -> dict[str, float]:
         """Read the figures off a total; all are fractions."""
-        matrix = self.confusion(total)
-        seen, right = total.counts[-2 * BINS : -BINS], total.counts[-BINS:]
-        f1 = matrix.f1()
+        matrix, reliability = self.confusion(total), self.reliability(total)
+        images = float(reliability.seen.sum())
+        by_class = {"precision": matrix.precision(), "recall": matrix.recall(), "F1": matrix.f1()}
+        found = total.counts[matrix.counts.size : -2 * BINS]
         return {
             "accuracy": matrix.accuracy(),
-            "macro precision": float(matrix.precision().mean()),
-            "macro recall": float(matrix.recall().mean()),
-            "macro F1": float(f1.mean()),
+            **{
+                f"top-{k} accuracy": share(float(hits), images)
+                for k, hits in zip(self.counted_top_k, found, strict=True)
+            },
+            **{f"macro {kind}": float(values.mean()) for kind, values in by_class.items()},
+            **{f"weighted {kind}": share(float(values @ matrix.true), images) for kind, values in by_class.items()},
             "Cohen's kappa": matrix.kappa(),
-            "expected calibration error": Reliability(seen, right, total.sums[:-1]).expected_calibration_error(),
-            "Brier score": share(total.sums[-1], float(seen.sum())),
-            **{f"F1 (class {name})": float(value) for name, value in zip(self.classes, f1, strict=True)},
+            "expected calibration error": reliability.expected_calibration_error(),
+            "Brier score": share(total.sums[-1], images),
+            **{f"F1 (class {name})": float(value) for name, value in zip(self.classes, by_class["F1"], strict=True)},
         }

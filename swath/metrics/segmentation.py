@@ -100,7 +100,7 @@ class SegmentationMetric(Metric):
         expect_same_frame(said, true)
         known = true.known()
         rows = true_positions(true.classes, self.classes)[true.labels[known]]
-        columns = _positions(said, self.classes)[known]
+        columns = pixel_positions(said, self.classes)[known]
         matrix = count_pairs(rows, columns, len(self.classes))
         if said.confidence is None:
             reliability = Reliability.of(np.zeros(0), np.zeros(0, dtype=np.bool_))
@@ -117,6 +117,18 @@ class SegmentationMetric(Metric):
         """Return the confusion matrix of a total in pixels, by default of the running one."""
         counts = (total or self.total).counts[: len(self.classes) * (len(self.classes) + 1)]
         return ConfusionMatrix(self.classes, counts.reshape(len(self.classes), -1))
+
+    def reliability(self, total: Tally) -> Reliability | None:
+        """Return the reliability of the pixels' confidences, None unless every pixel measured has one."""
+        seen, right = total.counts[-2 * BINS : -BINS], total.counts[-BINS:]
+        complete = seen.sum() == self.confusion(total).counts.sum() > 0
+        return Reliability(seen, right, total.sums) if complete else None
+
+    def relaxed_figures(self, total: Tally) -> dict[str, float]:
+        """Return the figures of the relaxed match, none without one."""
+        if self.relaxed is None:
+            return {}
+        return self.relaxed.figures(total.counts[-2 * BINS - 4 : -2 * BINS])
 
     def figures(self, total: Tally) -> dict[str, float]:
         """Read the figures off a total; all are fractions."""
@@ -138,29 +150,32 @@ class SegmentationMetric(Metric):
             "mean precision": means["precision"],
             "mean F1": means["F1"],
         }
-        seen, right = total.counts[-2 * BINS : -BINS], total.counts[-BINS:]
-        if seen.sum() == matrix.counts.sum() > 0:
-            reliability = Reliability(seen, right, total.sums)
+        reliability = self.reliability(total)
+        if reliability is not None:
             figures["expected calibration error"] = reliability.expected_calibration_error()
         for kind, values in by_class.items():
             for name, value, there in zip(self.classes, values, present, strict=True):
                 figures[f"{kind} (class {name})"] = float(value) if there else math.nan
-        if self.relaxed is not None:
-            figures |= self.relaxed.figures(total.counts[-2 * BINS - 4 : -2 * BINS])
-        return figures
+        return figures | self.relaxed_figures(total)
 
     def _relaxed_counts(self, said: ClassMap, true: ClassMap, known: NDArray[np.bool_]) -> NDArray[np.int64]:
         if self.relaxed is None:
             return np.zeros(0, dtype=np.int64)
         wanted = self.classes.index(self.relaxed.class_name)
         return self.relaxed.counts(
-            (_positions(said, self.classes) == wanted) & known,
-            (_positions(true, self.classes) == wanted) & known,
+            (pixel_positions(said, self.classes) == wanted) & known,
+            (pixel_positions(true, self.classes) == wanted) & known,
         )
 
 
-def _positions(drawn: ClassMap, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return each pixel's position in `classes` (H, W), `len(classes)` for unknown pixels and others."""
+def pixel_positions(drawn: ClassMap, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return each pixel's position in `classes` (H, W), `len(classes)` for unknown pixels and others.
+
+    >>> from swath.geometry.windows import Size
+    >>> row = ClassMap(size=Size(1, 3), labels=[[0, 1, 255]], classes=("land", "water"))
+    >>> pixel_positions(row, ("water",)).tolist()
+    [[1, 0, 1]]
+    """
     table = np.full(int(np.iinfo(drawn.labels.dtype).max) + 1, len(classes), dtype=np.int64)
     table[: len(drawn.classes)] = class_positions(drawn.classes, classes)
     positions: NDArray[np.int64] = table[drawn.labels]

@@ -85,7 +85,8 @@ def draw(
     """Return a picture of the pixels with an annotation of the same frame drawn on it.
 
     `palette` gives colours by class name, as `"#e69f00"` or any name that Pillow knows, or None for a class
-    that is not painted; other classes get colours that most people can tell apart, and `background` none.
+    that is not painted; other classes get colours that most people can tell apart, and
+    `background` and `unchanged` none.
     `opacity` is that of filled areas, `scale` the picture's pixels a pixel. Objects below `minimum_score` are
     left out. Raises `AnnotationError` when the frames differ.
     """

@@ -44,8 +44,8 @@ OKABE_ITO = (
     Colour(204, 121, 167),
 )
 
-UNPAINTED = frozenset({"background"})
-"""Classes that are not painted unless a palette names them."""
+UNPAINTED = frozenset({"background", "unchanged"})
+"""Classes that are the absence of something: not painted unless a palette names them, and left out of vector files."""
 
 # Dark blue over teal to yellow, rising in lightness all the way so that it also reads in grey.
 _RAMP_STOPS = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], dtype=np.float64)
@@ -81,6 +81,15 @@ def class_colours(
         default = None if name in UNPAINTED else next(distinct)
         colours.append(_parsed(named[name]) if name in named else default)
     return tuple(colours)
+
+
+def css(colour: Colour | None) -> str:
+    """Return a colour for a style sheet; grey for what is not painted.
+
+    >>> css(Colour(230, 159, 0))
+    '#e69f00'
+    """
+    return "#888888" if colour is None else f"#{colour.red:02x}{colour.green:02x}{colour.blue:02x}"
 
 
 @lru_cache(maxsize=64)

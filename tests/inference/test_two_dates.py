@@ -1,6 +1,7 @@
 """Two dates on different grids, in different systems and band orders, become objects of change with area and date."""
 
 import json
+import re
 
 import numpy as np
 import pyogrio
@@ -9,10 +10,10 @@ import rasterio
 import shapely
 from rasterio.transform import Affine
 from rasterio.warp import transform as transform_points
-from small_models import change
-from test_runner import write_scene
+from small_models import bright_points, change, per_pixel, red_or_blue
+from test_runner import lamps, write_scene
 
-from swath.errors import GridMismatch
+from swath.errors import GridMismatch, OutputExists
 from swath.imagery.scene import open_scene
 from swath.inference.runner import run
 
@@ -94,3 +95,30 @@ def test_dates_that_do_not_overlap_are_refused(pair):
     write_scene(pair / "far_20200101.tif", far, transform=Affine(2, 0, 700_000, 0, -2, 4_000_000))
     with pytest.raises(GridMismatch, match="overlap"):
         open_scene(before=str(pair / "town_20190704.tif"), after=str(pair / "far_20200101.tif"), bands="rgb")
+
+
+def test_a_page_shows_both_dates_and_the_change(pair):
+    scene = open_scene(before=str(pair / "town_20190704.tif"), after=str(pair / "town_20230815.tif"), bands="rgb")
+    run(change(window=48, overlap=8), scene, pair / "change.html")
+    text = (pair / "change.html").read_text(encoding="utf-8")
+    assert text.count("data:image/png;base64,") == 3
+    assert "before (2019-07-04)" in text
+    assert "after (2023-08-15)" in text
+    assert "http://" not in text
+    assert "https://" not in text
+    # the square of 40 m in a scene of 300 m x 320 m, which 'after' covers whole
+    share = float(re.search(r"([\d.]+)% of the known ground", text).group(1))
+    assert share == pytest.approx(100 * 1600 / (300 * 320), abs=0.2)
+
+
+def test_a_page_counts_objects_and_shares(pair):
+    values, places = lamps(40, 40)
+    write_scene(pair / "lamps.tif", values)
+    run(bright_points(), open_scene(str(pair / "lamps.tif"), bands="rgb"), pair / "lamps.html")
+    assert f"{len(places)} x lamp" in (pair / "lamps.html").read_text(encoding="utf-8")
+    run(per_pixel(), open_scene(str(pair / "lamps.tif"), bands="rgb"), pair / "map.html")
+    assert "of the known ground is" in (pair / "map.html").read_text(encoding="utf-8")
+    run(red_or_blue(), open_scene(str(pair / "lamps.tif"), bands="rgb"), pair / "scene.html")
+    assert "of the known ground is" in (pair / "scene.html").read_text(encoding="utf-8")
+    with pytest.raises(OutputExists):
+        run(per_pixel(), open_scene(str(pair / "lamps.tif"), bands="rgb"), pair / "map.html")

@@ -9,9 +9,10 @@ from sklearn.metrics import (
     cohen_kappa_score,
     confusion_matrix,
     precision_recall_fscore_support,
+    top_k_accuracy_score,
 )
 
-from swath.errors import AnnotationError, DataError
+from swath.errors import AnnotationError, ConfigurationError, DataError
 from swath.geometry.windows import Size
 from swath.metrics.classes import class_positions
 from swath.metrics.classification import ClassificationMetric
@@ -57,6 +58,9 @@ def test_figures_equal_scikit_learn(rows):
     assert figures["macro recall"] == pytest.approx(recall)
     assert figures["macro F1"] == pytest.approx(f1)
     assert figures["accuracy"] == pytest.approx(accuracy_score(true, said))
+    weighted = precision_recall_fscore_support(true, said, labels=[0, 1, 2], average="weighted", zero_division=0)
+    names = ("weighted precision", "weighted recall", "weighted F1")
+    assert [figures[name] for name in names] == pytest.approx(weighted[:3])
     if len(set(true) | set(said)) > 1:
         assert figures["Cohen's kappa"] == pytest.approx(cohen_kappa_score(true, said))
 
@@ -152,3 +156,53 @@ def test_class_positions_are_shared_and_cannot_be_changed():
     assert positions.tolist() == [1, 0]
     with pytest.raises(ValueError, match="read-only"):
         positions[0] = 5
+
+
+@few_examples
+@given(st.integers(0, 2**31), st.integers(1, 40))
+def test_top_k_accuracy_equals_scikit_learn(seed, count):
+    classes = ("a", "b", "c", "d")
+    generator = np.random.default_rng(seed)
+    scores = generator.dirichlet([1, 1, 1, 1], count).astype(np.float32)
+    true = generator.integers(4, size=count)
+    metric = ClassificationMetric(classes, top_k=(1, 2, 3, 4))
+    for row, t in zip(scores, true, strict=True):
+        metric.update(Label(size=SIZE, scores=row, classes=classes), one_hot(int(t), classes))
+    figures = metric.compute()
+    for k in (1, 2, 3):
+        expected = top_k_accuracy_score(true, scores, k=k, labels=[0, 1, 2, 3])
+        assert figures[f"top-{k} accuracy"] == pytest.approx(expected)
+    assert figures["top-1 accuracy"] == figures["accuracy"]
+    assert "top-4 accuracy" not in figures
+
+
+def test_top_k_matches_names_and_takes_the_earlier_of_equal_scores():
+    metric = ClassificationMetric(CLASSES, top_k=(2,))
+    tied = Label(size=SIZE, scores=[0.25, 0.25, 0.25, 0.25], classes=("z", "C", "B", "A"))
+    metric.update(tied, one_hot(2))
+    metric.update(tied, one_hot(0))
+    assert metric.compute()["top-2 accuracy"] == 0.5
+    assert "top-5 accuracy" not in measured([0], [0])
+    with pytest.raises(ConfigurationError, match="k = "):
+        ClassificationMetric(CLASSES, top_k=(0,))
+
+
+def test_one_image_is_right_or_wrong():
+    metric = ClassificationMetric(CLASSES)
+    assert metric.right(metric.tally(one_hot(1), one_hot(1))) is True
+    assert metric.right(metric.tally(one_hot(1), one_hot(2))) is False
+
+
+def test_the_reliability_diagram_has_the_means_of_each_bin():
+    metric = ClassificationMetric(("a", "b"))
+    for share in (0.9, 0.88, 0.25):
+        metric.update(Label(size=SIZE, scores=[share, 1 - share], classes=("a", "b")), one_hot(0, ("a", "b")))
+    bars = metric.reliability(metric.total).diagram()
+    full = {number: bar for number, bar in enumerate(bars) if bar.count}
+    # 0.9 and 0.88 (right) lie in (13/15, 14/15], 0.75 (wrong) in (11/15, 12/15].
+    assert sorted(full) == [11, 13]
+    assert (full[13].count, full[13].accuracy, full[11].accuracy) == (2, 1.0, 0.0)
+    assert full[13].confidence == pytest.approx(0.89)
+    assert full[11].confidence == pytest.approx(0.75)
+    assert (bars[0].low, bars[-1].high) == (0, 1)
+    assert np.isnan(bars[0].accuracy)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: pictures inside, no script, no outside address."""
+"""One self-contained HTML page about results: pictures inside, no outside address, and no script but the sliders'."""
 
 from __future__ import annotations
 
@@ -31,7 +31,14 @@ table { border-collapse: collapse; width: 100%; margin: 1rem 0; font-size: .92re
 td { padding: .2rem .5rem .2rem 0; border-bottom: 1px solid var(--line); } td.name { width: 13rem; }
 td.number { width: 4rem; text-align: right; font-variant-numeric: tabular-nums; }
 .bar { height: .7rem; border-radius: 2px; min-width: 2px; }
-code { font-size: .88rem; } footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .8rem; }
+.swipe { position: relative; --at: 50%; --seen: 1; } .swipe .stack { position: relative; }
+.swipe .late, .swipe .found { position: absolute; inset: 0; clip-path: inset(0 0 0 var(--at)); }
+.swipe .found { opacity: var(--seen); } .swipe .line { position: absolute; top: 0; bottom: 0; left: var(--at);
+  width: 2px; background: #fff; mix-blend-mode: difference; }
+.swipe label { display: flex; gap: .8rem; align-items: center; font-size: .92rem; color: var(--soft);
+  margin-top: .4rem; }
+.swipe input { flex: 1; } code { font-size: .88rem; }
+footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .8rem; }
 """
 
 
@@ -40,6 +47,16 @@ class Picture:
     """An image with a line of text below it."""
 
     image: Image
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swipe:
+    """Two dates laid over each other, with a line that a slider moves, and what was found drawn on the later one."""
+
+    before: Image
+    after: Image
+    found: Image
     caption: str
 
 
@@ -64,20 +81,22 @@ class Section:
     bars: Sequence[Bar]
     files: Sequence[str]
     card: str
+    swipe: Swipe | None = None
 
 
-def write_page(path: Path, *, sections: Sequence[Section], facts: str) -> Path:
-    """Write the report; an earlier one is replaced."""
+def write_page(
+    path: Path, *, title: str, lead: str, sections: Sequence[Section], facts: str, overwrite: bool = True
+) -> Path:
+    """Write the page whole or not at all; raise `OutputExists` for one that is there and not to be replaced."""
     body = "".join(_section(section) for section in sections)
     text = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Swath: imagery in, map out</title><style>{_STYLE}</style></head><body>"
-        '<h1>Imagery in, map out</h1><p class="soft">What two small models that ship with Swath see on imagery that '
-        f"ships with it.</p>{body}<footer class='soft'><p>{html.escape(facts)}</p><p>Swath {__version__}. Imagery: "
-        "<code>SOURCES.md</code> beside this page.</p></footer></body></html>\n"
+        f"<title>Swath: {html.escape(title)}</title><style>{_STYLE}</style></head><body>"
+        f'<h1>{html.escape(title)}</h1><p class="soft">{html.escape(lead)}</p>'
+        f"{body}<footer class='soft'><p>{html.escape(facts)}</p><p>Swath {__version__}.</p></footer></body></html>\n"
     )
-    with AtomicOutput(path, overwrite=True) as part:
+    with AtomicOutput(path, overwrite=overwrite) as part:
         part.write_text(text, encoding="utf-8")
     return path
 
@@ -97,8 +116,24 @@ def _section(section: Section) -> str:
     files = "".join(f"<li><code>{html.escape(name)}</code></li>" for name in section.files)
     return (
         f"<section><h2>{html.escape(section.title)}</h2><p class='lead'>{html.escape(section.lead)}</p>"
-        f"<p>{html.escape(section.text)}</p><div class='pictures'>{pictures}</div><table>{rows}</table>"
+        f"<p>{html.escape(section.text)}</p>{_swipe(section.swipe) if section.swipe else ''}"
+        f"<div class='pictures'>{pictures}</div><table>{rows}</table>"
         f"<ul>{files}</ul><p class='soft'>{html.escape(section.card)}</p></section>"
+    )
+
+
+def _swipe(swipe: Swipe) -> str:
+    before, after, found = (_data_address(image) for image in (swipe.before, swipe.after, swipe.found))
+    moved = "this.closest('.swipe').style.setProperty"
+    return (
+        "<figure class='swipe'><div class='stack'>"
+        f"<img alt='before' src='{before}'><img alt='after' class='late' src='{after}'>"
+        f"<img alt='what was found, on the later date' class='found' src='{found}'><div class='line'></div></div>"
+        f'<label>before <input type="range" min="0" max="100" value="50" aria-label="line between the dates" '
+        f"oninput=\"{moved}('--at', (100 - this.value) + '%')\"> after</label>"
+        f'<label>hide <input type="range" min="0" max="100" value="100" aria-label="how strongly changes are painted" '
+        f"oninput=\"{moved}('--seen', this.value / 100)\"> show</label>"
+        f"<figcaption>{html.escape(swipe.caption)}</figcaption></figure>"
     )
 
 
