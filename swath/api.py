@@ -230,7 +230,7 @@ def train(
         evaluate=lambda current, part: measure(current, protocol, part),
         validation=share,
         cached=True,
-        teacher=_teacher(teacher, ship, chosen, data, folder=Path(folder) / "teacher", **options),
+        teacher=_teacher(teacher, ship, chosen, data, validation=share, folder=Path(folder) / "teacher", **options),
         **options,
     )
     best = load_model(result.folder / "best", model_class=type(built))
@@ -254,7 +254,7 @@ def _fresh(name: str, seed: int, classes: tuple[str, ...]) -> Model:
 def _teacher(
     teacher: str | Path | None, ship: ShippedModel | None, recipe: Recipe, data: str, **options: Any
 ) -> StoredModel | None:
-    """Load the teacher that was given, or train the model's own, for no more epochs than the model is trained."""
+    """Load the teacher that was given, or train the model's own: on the same part, for no more epochs than the model."""
     if teacher is not None:
         return load(teacher).stored
     own = ship.teacher if ship is not None and recipe.teacher_share else None
@@ -265,7 +265,7 @@ def _teacher(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         built = own.build()
-    result = train(built, data, recipe=lessons, validation=own.validation, **options)
+    result = train(built, data, recipe=lessons, **options)
     return load_model(result.folder / "best")
 
 

@@ -407,13 +407,13 @@ CORRUPTIONS: tuple[type[Corruption], ...] = (
 
 
 def corruption_named(name: str) -> type[Corruption]:
-    """Return a kind of corruption by its name; raise `ConfigurationError` for an unknown one.
+    """Return a kind of corruption by its name in any case; raise `ConfigurationError` for an unknown one.
 
     >>> corruption_named("haze")(3).transmission
     0.6
     """
     for kind in CORRUPTIONS:
-        if kind.name == name:
+        if kind.name.casefold() == name.casefold():
             return kind
     raise ConfigurationError(
         f"There is no corruption '{name}'; there are {', '.join(kind.name for kind in CORRUPTIONS)}."

@@ -238,3 +238,25 @@ def test_words_that_are_no_command(swath):
     assert swath("predikt").status == 2
     assert swath("predict", "trees").status == 2
     assert swath("systems", "--state", "done").status == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("evaluate", "landuse"), "needs a model and its data, found only 'landuse'"),
+        (("evaluate", "landuse", "DATA", "--corrupt", "fog"), "fog"),
+        (("evaluate", "landuse", "DATA", "--corrupt", "all", "--severities", "high"), "found 'high'"),
+        (("evaluate", "landuse", "landuse", "DATA", "--corrupt", "all"), "takes one model at a time"),
+        (("evaluate", "landuse", "DATA", "--page", "page.html"), "--page holds a comparison"),
+        (("evaluate", "missing.json", "landuse", "DATA"), "no report to read at missing.json"),
+        (("data", "check", "eurosatt", "DATA"), "did you mean eurosat"),
+        (("data", "check", "eurosat", "nowhere"), "nowhere"),
+    ],
+)
+def test_words_of_judging_that_do_not_fit(swath, tmp_path, monkeypatch, words, told):
+    monkeypatch.chdir(tmp_path)
+    data = Path(__file__).parent.parent / "data" / "eurosat_rgb"
+    done = swath(*(data if word == "DATA" else word for word in words))
+    assert done.status == 2
+    assert told in done.err + done.out
+    assert list(tmp_path.iterdir()) == []

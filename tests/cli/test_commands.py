@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,43 @@ def test_evaluate_reads_any_folder_of_class_folders(swath, tmp_path):
     done = swath("evaluate", "landuse", DATA / "eurosat_rgb", "-o", tmp_path / "report.json")
     assert done.status == 0, done.err
     assert json.loads((tmp_path / "report.json").read_text())["samples"] == 30
+
+
+def test_evaluate_compares_models_and_reports(swath, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = DATA / "eurosat_rgb"
+    assert swath("evaluate", "landuse", data, "-o", "first.json").status == 0
+    done = swath("evaluate", "first.json", "landuse", data, "-o", "both.json", "--page", "both.html")
+    assert done.status == 0, done.err
+    assert "McNemar" in done.out
+    table = json.loads(Path("both.json").read_text())
+    first, again = (model["figures"]["accuracy"] for model in table["models"])
+    assert first["value"] == again["value"]
+    assert again["difference"]["value"] == 0
+    page = Path("both.html").read_text()
+    assert "<svg" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_evaluate_on_imagery_made_worse(swath, tmp_path):
+    options = ("--corrupt", "gaussian noise,Rotation", "--severities", "1,5", "--limit", "6")
+    done = swath("evaluate", "landuse", DATA / "eurosat_rgb", *options, "-o", tmp_path / "worse.json")
+    assert done.status == 0, done.err
+    assert "Gaussian noise" in done.out
+    found = json.loads((tmp_path / "worse.json").read_text())
+    assert {result["corruption"] for result in found["corruptions"]} == {"Gaussian noise", "rotation"}
+
+
+def test_data_check_tells_what_is_wrong(swath, tmp_path):
+    folder = tmp_path / "eurosat"
+    shutil.copytree(DATA / "eurosat_rgb", folder)
+    assert swath("data", "check", "eurosat", folder).status == 0
+    broken = next(iter(sorted((folder / "Forest").iterdir())))
+    broken.write_bytes(b"no image")
+    done = swath("data", "check", "eurosat", folder, "-o", tmp_path / "check.json")
+    assert done.status == 2
+    assert broken.name in done.out
+    assert not json.loads((tmp_path / "check.json").read_text())["ok"]
 
 
 def test_train_leaves_the_best_weights_and_a_log(swath, tmp_path):
