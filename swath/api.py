@@ -254,7 +254,7 @@ def _fresh(name: str, seed: int, classes: tuple[str, ...]) -> Model:
 def _teacher(
     teacher: str | Path | None, ship: ShippedModel | None, recipe: Recipe, data: str, **options: Any
 ) -> StoredModel | None:
-    """Load the teacher that was given, or train the model's own: on the same part, for no more epochs than the model."""
+    """Load the teacher that was given, or train the model's own, on the same part and for no more epochs."""
     if teacher is not None:
         return load(teacher).stored
     own = ship.teacher if ship is not None and recipe.teacher_share else None
