@@ -62,8 +62,8 @@ LANDUSE = Card(
     choices=(
         "Trained on the red, green and blue of EuroSAT's 8-bit pictures. Reflectance (top of atmosphere, B04 B03 B02) "
         "from 0 to 0.275 is stretched to 0 to 255, as those pictures were made [recalled].",
-        "Six layers of width 96 and state 8, patches of 8 without overlap: 64 tokens. Patches of 8 were chosen on chips "
-        "of the training part held back (six epochs: 0.845 against 0.814 with patches of 16 at stride 8).",
+        "Six layers of width 96 and state 8, patches of 8 without overlap: 64 tokens. Patches of 8 were chosen on "
+        "chips of the training part held back (six epochs: 0.845 against 0.814 with patches of 16 at stride 8).",
         "Seven tenths of each label are the answer of a teacher, a small ResNet trained on the same chips (it does not "
         "ship; 0.950 on the 320 chips held back). An earlier network with patches of 16, trained on the labels alone, "
         "reached 0.903 on the same test part.",
