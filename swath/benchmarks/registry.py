@@ -21,6 +21,7 @@ from swath.datasets.buildings import MASSACHUSETTS_BUILDINGS
 from swath.datasets.change_maps import CHANGE_MAPS, LEVIR_CD
 from swath.datasets.eurosat_msi import EUROSAT_MSI, EUROSAT_MSI_TORCHGEO
 from swath.datasets.firerisk import FIRERISK_20, FIRERISK_50
+from swath.datasets.made_pairs import URBAN_TREE_PAIRS
 from swath.datasets.registry import parse_data_argument, unknown_name
 from swath.datasets.scenes import AID, EUROSAT_RGB, NWPU_RESISC45, SCENE_VARIANTS, UC_MERCED
 from swath.datasets.so2sat import SO2SAT, SO2SAT_BLOCK, SO2SAT_CULTURE_10, SO2SAT_RANDOM
@@ -106,7 +107,7 @@ _PROTOCOLS = {
         multi_label_protocol(BIGEARTHNET_S2, "map"),
         multi_label_protocol(BIGEARTHNET_S2_43, "map"),
         multi_label_protocol(BIGEARTHNET_V2, "map"),
-        *(change_protocol(spec) for spec in CHANGE_MAPS),
+        *(change_protocol(spec) for spec in (*CHANGE_MAPS, URBAN_TREE_PAIRS)),
         # Published figures on LEVIR-CD are of its 1,024 px images or of tiles of 256; the two differ.
         change_protocol(LEVIR_CD, tile=256),
         semantic_change_protocol(SECOND, unchanged="unchanged"),

@@ -11,6 +11,7 @@ from swath.datasets.buildings import MASSACHUSETTS_BUILDINGS
 from swath.datasets.change_maps import CHANGE_MAPS
 from swath.datasets.eurosat_msi import EUROSAT_MSI, EUROSAT_MSI_TORCHGEO
 from swath.datasets.firerisk import FIRERISK, FIRERISK_20, FIRERISK_50
+from swath.datasets.made_pairs import URBAN_TREE_PAIRS
 from swath.datasets.scenes import AID, EUROSAT_RGB, NWPU_RESISC45, SCENE_VARIANTS, UC_MERCED, folder_dataset
 from swath.datasets.so2sat import SO2SAT, SO2SAT_BLOCK, SO2SAT_CULTURE_10, SO2SAT_RANDOM
 from swath.datasets.spec import Dataset, DatasetSpec
@@ -45,6 +46,7 @@ _SPECS = {
         SO2SAT_RANDOM,
         UC_MERCED,
         URBAN_TREES,
+        URBAN_TREE_PAIRS,
     )
 }
 

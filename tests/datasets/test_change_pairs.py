@@ -1,6 +1,8 @@
 """Pairs made from single dates: what differs is what the truth says, and everything repeats by number and seed."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from swath.datasets.builders.change_pairs import (
     object_masks,
     relight,
 )
+from swath.datasets.registry import dataset
 from swath.errors import ConfigurationError, DataError
 from swath.geometry.masks import RunLengthMask
 from swath.geometry.windows import Size
@@ -26,6 +29,7 @@ from swath.samples.rasters import ClassMap
 from swath.samples.sample import Sample
 from swath.samples.vectors import Boxes, Points
 
+DATA = Path(__file__).parent.parent / "data"
 RGB = tuple(Band(name=name, role=name) for name in ("red", "green", "blue"))
 STILL = LightSettings(gain=0, band_gain=0, gamma=0, offset=0, season=0, blur=0, noise=0)
 PLAIN = PairSettings(size=64, zoom=(1.0, 1.0), light=STILL, registration=0.0)
@@ -170,3 +174,38 @@ def test_bad_settings_and_no_imagery_are_refused():
         PairSettings(zoom=(1.0, 0.5))
     with pytest.raises(IndexError):
         ChangePairs(source=SOURCE, pairs=3)[3]
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    """Ten places with a tile each, all the same imagery."""
+    for folder, suffix in (("images", ".tif"), ("csv", ".csv")):
+        (tmp_path / folder).mkdir()
+        original = DATA / "urban_trees" / folder / f"chico_2018_0{suffix}"
+        for number in range(10):
+            shutil.copy(original, tmp_path / folder / f"chico_2018_{number}{suffix}")
+    return tmp_path
+
+
+def test_a_made_data_set_keeps_places_apart_and_repeats_itself(tiles):
+    spec = dataset("urban-tree-pairs")
+    learning, tested = (spec.open(tiles, part, cached=True) for part in ("train", "test"))
+    assert (len(learning), len(tested)) == (40 * 8, 40 * 2)
+    assert not {record.key for record in learning.records} & {record.key for record in tested.records}
+    pair = learning[3]
+    assert set(pair.images) == {"before", "after"}
+    assert pair.images["after"].size == pair.target.size == Size(128, 128)
+    assert [band.role for band in pair.images["before"].bands] == ["red", "green", "blue", "nir"]
+    again = spec.open(tiles, "train").select([1, 3])
+    assert len(again) == 2
+    np.testing.assert_array_equal(values(again[1], "after"), values(pair, "after"))
+    with pytest.raises(IndexError):
+        learning[len(learning)]
+
+
+def test_a_made_data_set_divides_by_place(tiles):
+    division = dataset("urban-tree-pairs").open(tiles, "train").divide(0.25)
+    rest, held = ({record.key for record in part.records} for part in (division.rest, division.held))
+    assert (len(rest), len(held)) == (6, 2)
+    assert not rest & held
+    assert len(division.held) == 40 * 2

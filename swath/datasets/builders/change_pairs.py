@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from scipy import ndimage
@@ -26,8 +26,6 @@ from swath.samples.sample import Sample
 from swath.samples.vectors import Boxes, Points
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.random import Generator
     from numpy.typing import NDArray
 
@@ -35,6 +33,18 @@ if TYPE_CHECKING:
 
     Image = NDArray[np.float32]  # (C, H, W), the unit's own values
     Mask = NDArray[np.bool_]  # (H, W)
+
+
+class SampleList(Protocol):
+    """Samples by number: a list of them, or a data set."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, position: int, /) -> Sample:
+        """The sample of one number."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +118,7 @@ class ChangePairs:
     must be the same in all. Raises `DataError` for an empty source.
     """
 
-    source: Sequence[Sample]
+    source: SampleList
     pairs: int
     seed: int = 0
     settings: PairSettings = PairSettings()
