@@ -107,7 +107,7 @@ def bars(found: Annotation) -> Sequence[Bar]:
 def score_bars(scores: np.ndarray) -> tuple[Bar, ...]:
     """Return the share of scores in each tenth that has any.
 
-    >>> [bar.note for bar in score_bars(np.array([0.95, 0.91, 0.2, 0.3]))]
+    >>> [bar.note for bar in score_bars(np.array([0.95, 0.91, 0.25, 0.35]))]
     ['25%', '25%', '50%']
     """
     counts, edges = np.histogram(scores, bins=10, range=(0, 1))

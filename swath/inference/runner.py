@@ -22,7 +22,7 @@ from swath.geometry.windows import Window
 from swath.imagery.stac import ModelProvenance, SceneProvenance, result_item, write_item
 from swath.inference.allocator import fix_mapping_threshold
 from swath.inference.manifest import Manifest, unfinished
-from swath.inference.options import RunOptions, batch_for, plan_for
+from swath.inference.options import RunOptions, batch_for, plan_for, prefers_channels_last
 from swath.inference.reading import ReadBatch, read_batches
 from swath.inference.report import write_report
 from swath.inference.stores import RunContext, Store, store_for
@@ -171,6 +171,8 @@ class _Job:
         """Place the model, check that the scene has what it takes, and plan."""
         fix_mapping_threshold()
         model = stored.model.to(options.torch_device()).eval()
+        if prefers_channels_last(model):
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for slot, spec in model.inputs.items():
             spec.in_unit(scene.read(Window(0, 0, 1, 1), slot=slot, bands=spec.bands))
             spec.check_gsd(scene.gsd)
@@ -248,6 +250,9 @@ class _Job:
 def _predict(model: Model, batch: Batch) -> list[Found]:
     with torch.inference_mode():
         placed = batch.to(model.device)
+        if prefers_channels_last(model):
+            images = {slot: v.contiguous(memory_format=torch.channels_last) for slot, v in placed.images.items()}
+            placed = replace(placed, images=images)
         scores = model.score_maps(placed)
         return list(model.predict(placed) if scores is None else scores)
 
