@@ -58,7 +58,9 @@ def test_only_what_the_truth_marks_differs(index):
     differs = np.abs(values(pair, "before") - values(pair, "after")).max(0) > 0
     changed = pair.target.labels == 1
     assert pair.target.classes == ("unchanged", "changed")
-    assert not (differs & ~ndimage.binary_dilation(changed, iterations=4)).any()
+    beside = ndimage.binary_dilation(changed, np.ones((3, 3)), iterations=4)
+    # Edges are soft over three pixels, and that of a piece beyond the frame reaches into it.
+    assert not (differs & ~beside)[4:-4, 4:-4].any()
 
 
 def test_changed_ground_looks_different():

@@ -14,7 +14,8 @@ NAMES = """
     eurosat-msi eurosat-msi-torchgeo eurosat-torchgeo firerisk firerisk-20 firerisk-50 gvlm levir-cd levir-cd-256
     massachusetts-buildings nwpu-resisc45 nwpu-resisc45-10 nwpu-resisc45-20 nwpu-resisc45-lwganet
     nwpu-resisc45-rsmamba nwpu-resisc45-smarties nwpu-resisc45-torchgeo oscd-96 s2looking second so2sat so2sat-block
-    so2sat-culture-10 so2sat-random sysu-cd sztaki-airchange uc-merced uc-merced-torchgeo urban-trees whu-cd
+    so2sat-culture-10 so2sat-random sysu-cd sztaki-airchange uc-merced uc-merced-torchgeo urban-tree-pairs
+    urban-trees whu-cd
 """
 
 
