@@ -19,6 +19,7 @@ import torch
 from swath.benchmarks.measure import measure
 from swath.benchmarks.protocol import evaluate as evaluate_by_protocol
 from swath.benchmarks.registry import parse_protocol_argument
+from swath.benchmarks.temperature import choose_temperature
 from swath.benchmarks.threshold import choose_threshold
 from swath.catalog import Catalog, closest, load_catalog
 from swath.datasets.registry import parse_data_argument
@@ -28,7 +29,7 @@ from swath.imagery.sensors import sensor
 from swath.inference.options import RunOptions
 from swath.inference.runner import Progress, RunResult, predict_scene, run
 from swath.models.base import Model
-from swath.models.outputs import PointOutput
+from swath.models.outputs import ClassificationOutput, PointOutput
 from swath.models.recipe import Recipe
 from swath.models.shipped import SHIPPED, WEIGHTS, ShippedModel
 from swath.models.store import CONFIG_FILE, StoredModel, load_model, save_model
@@ -211,9 +212,9 @@ def train(
 
     `model` is a builder's name or a model; a named one starts from weights drawn by the recipe's seed. The weights that
     validated best are left in `folder/best`. The validation part is the share `validation` of the training part, or a
-    part by name; a model of points gets the threshold that is best there. `teacher` is a trained model, by name or
-    folder, for recipes that learn from one; a model that ships has its own, which is trained first, into
-    `folder/teacher`. The options are those of `training.train`.
+    part by name; it also chooses the threshold of a model of points and the temperature of a classifier. `teacher` is a
+    trained model, by name or folder, for recipes that learn from one; a model that ships has its own, which is trained
+    first, into `folder/teacher`. The options are those of `training.train`.
     """
     argument = parse_data_argument(data)
     protocol = parse_protocol_argument(data).protocol
@@ -234,10 +235,13 @@ def train(
         **options,
     )
     best = load_model(result.folder / "best", model_class=type(built))
-    points = isinstance(getattr(best.model.config, "output", None), PointOutput)
-    if points and Process.from_environment().is_main:
+    output = getattr(best.model.config, "output", None)
+    if isinstance(output, (PointOutput, ClassificationOutput)) and Process.from_environment().is_main:
         held_back = open_parts(argument.spec, argument.root, validation=share, seed=chosen.seed).validation
-        choose_threshold(best.model, held_back, protocol)
+        if isinstance(output, PointOutput):
+            choose_threshold(best.model, held_back, protocol)
+        else:
+            choose_temperature(best.model, held_back)
         save_model(best.model, result.folder / "best", card=best.card)
     return result
 

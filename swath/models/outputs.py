@@ -51,7 +51,8 @@ class ClassificationOutput:
     """The whole image has one class.
 
     The loss is cross-entropy against the scores of the label (soft when images were mixed), smoothed as
-    target (1 - e) + e / K ("original" smoothing of Szegedy et al. 2016).
+    target (1 - e) + e / K ("original" smoothing of Szegedy et al. 2016). `temperature` divides the logits when
+    probabilities are told, not in the loss (Guo et al. 2017); training on a declared data set chooses it.
 
     >>> ClassificationOutput(classes=("land", "water")).channels
     2
@@ -59,8 +60,13 @@ class ClassificationOutput:
 
     classes: tuple[str, ...]
     label_smoothing: float = 0.0
+    temperature: float = 1.0
     kind: Literal["classification"] = "classification"
     task: ClassVar[str] = "scene-classification"
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ConfigurationError(f"a temperature is above 0; found {self.temperature}.")
 
     @property
     def channels(self) -> int:
@@ -80,7 +86,15 @@ class ClassificationOutput:
 
     def annotations(self, logits_BK: Tensor, batch: Batch) -> list[Annotation]:
         """Return one `Label` an image, with the probability of every class."""
-        shares = logits_BK.detach().to("cpu", torch.float32).softmax(1).numpy()
+        return self.labels(self.probabilities(logits_BK), batch)
+
+    def probabilities(self, logits_BK: Tensor) -> Tensor:
+        """Return the probability of every class (B, K), in 32-bit floats."""
+        return (logits_BK.float() / self.temperature).softmax(1)
+
+    def labels(self, shares_BK: Tensor, batch: Batch) -> list[Annotation]:
+        """Return one `Label` an image from probabilities."""
+        shares = shares_BK.detach().to("cpu", torch.float32).numpy()
         return [Label(size=batch.size, scores=share, classes=self.classes) for share in shares]
 
 

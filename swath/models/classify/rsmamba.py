@@ -282,8 +282,9 @@ class RSMamba(OneImageModel):
         if self.config.orientations == 1:
             return super().predict(batch)
         self.check(batch)
-        shares = [self.network(view).softmax(1) for view in orientations(batch.images["image"])]
-        return self.config.output.annotations(torch.stack(shares).mean(0).log(), batch)
+        output = self.config.output
+        shares = [output.probabilities(self.network(view)) for view in orientations(batch.images["image"])]
+        return output.labels(torch.stack(shares).mean(0), batch)
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the pooled feature (B, d) that the head reads."""
