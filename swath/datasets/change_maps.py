@@ -12,7 +12,7 @@ from swath.datasets.layout import FirstLayout
 from swath.datasets.spec import DatasetSpec
 from swath.datasets.splits import FirstSplit, ListSplit, RecordedSplit, SeededSplit, SplitRule
 from swath.imagery.bands import Unit
-from swath.models.change.base import CHANGE_CLASSES
+from swath.samples.rasters import CHANGE_CLASSES
 
 BINARY = binary(*CHANGE_CLASSES)
 """Masks of 0 and 255, or of 0 and 1."""

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from swath.imagery.pixels import Pixels
 
 
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+"""Statistics of ImageNet's red, green and blue, 0 to 255, under which most published RGB networks were trained."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
     """The imagery that one slot of a model takes; anything else is refused with the remedy.

@@ -10,9 +10,10 @@ import torch
 from bundles import ParityBundle
 from fill import fill_all
 
-from swath.models.change.base import IMAGENET_MEAN, IMAGENET_STD, rgb_pair_input
+from swath.models.change.base import rgb_pair_input
 from swath.models.change.lenet import LENet, LENetConfig, LENetNetwork
 from swath.models.change.lenet_decoder import Pair
+from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD
 
 TOLERANCE = 1e-4
 

@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING
 
 from swath.imagery.bands import Unit
 from swath.models.base import OneImageModel
-from swath.models.inputs import InputSpec
+from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from swath.samples.rasters import CHANGE_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["CHANGE_CLASSES", "ChangeModel", "rgb_pair_input"]
-
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 class ChangeModel(OneImageModel):

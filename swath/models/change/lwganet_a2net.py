@@ -30,7 +30,7 @@ from swath.errors import ConfigurationError
 from swath.geometry.windows import Window
 from swath.imagery.bands import Unit
 from swath.models.cards import Card, Figure, Variant
-from swath.models.change.base import CHANGE_CLASSES, IMAGENET_MEAN, IMAGENET_STD, ChangeModel
+from swath.models.change.base import CHANGE_CLASSES, ChangeModel
 from swath.models.change.btc_transforms import Sometimes
 from swath.models.classify.lwganet import CARD as LWGANET_CARD
 from swath.models.classify.lwganet_backbone import (
@@ -45,7 +45,7 @@ from swath.models.classify.lwganet_backbone import (
     published_size,
     remap_backbone,
 )
-from swath.models.inputs import InputSpec
+from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from swath.models.outputs import SegmentationOutput
 from swath.models.recipe import Recipe
 from swath.samples.batch import Batch

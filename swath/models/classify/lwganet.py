@@ -36,8 +36,7 @@ from swath.models.classify.lwganet_backbone import (
     remap_backbone,
     start,
 )
-from swath.models.classify.resnet import IMAGENET_MEAN, IMAGENET_STD
-from swath.models.inputs import InputSpec
+from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from swath.models.outputs import ClassificationOutput
 from swath.models.recipe import Recipe
 from swath.samples.transforms import RandomFlip, RandomResizedCrop

@@ -17,16 +17,13 @@ from swath.errors import ConfigurationError, WeightsMismatch
 from swath.imagery.bands import Unit
 from swath.models.base import OneImageModel
 from swath.models.cards import Card, Figure, Variant
-from swath.models.inputs import InputSpec
+from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from swath.models.outputs import ClassificationOutput
 from swath.models.published import LoadReport, load_tensors
 from swath.models.recipe import Recipe
 from swath.nn.vit import PatchTransformer, Positions, TransformerShape, resize_positions, start_weights
 from swath.samples.batch import Batch
 from swath.samples.transforms import RandomFlip, RandomResizedCrop
-
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 
 Pool = Literal["class", "mean"]
 """What the head reads: the class token, or the mean of the patches."""

@@ -22,12 +22,10 @@ from torch.nn import functional
 from swath.errors import ImageryNotFound
 from swath.imagery.bands import Unit
 from swath.models.cards import Card, Variant
-from swath.models.inputs import InputSpec
+from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from swath.models.pretrain.embedder import Embedder
 from swath.models.published import load_published
 
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 WEIGHT_FILES = ("*.safetensors", "*.pth", "*.bin")
 """Weights in a folder, in the order in which they are looked for."""
 

@@ -22,16 +22,13 @@ from torch import Tensor, nn
 from swath.errors import ConfigurationError
 from swath.imagery.bands import Unit
 from swath.models.cards import Card, Variant
-from swath.models.inputs import InputSpec
+from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from swath.models.pretrain.embedder import Embedder
 from swath.models.recipe import Recipe
 from swath.nn.masking import Masking, masked_squared_error, patchify, standardise_patches
 from swath.nn.vit import PatchTransformer, TransformerShape, blocks, position_table, start_weights
 from swath.samples.batch import Batch
 from swath.samples.transforms import RandomFlip, RandomResizedCrop
-
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,8 +42,7 @@ from swath.models.classify.lwganet_backbone import (
     published_size,
     remap_backbone,
 )
-from swath.models.classify.resnet import IMAGENET_MEAN, IMAGENET_STD
-from swath.models.inputs import InputSpec
+from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from swath.models.outputs import ScoreMap, SegmentationOutput
 from swath.models.recipe import Recipe
 from swath.samples.annotation import Annotation
