@@ -115,3 +115,21 @@ class InputSpec:
 
     def _spread(self, values: tuple[float, ...]) -> tuple[float, ...]:
         return values * self.channels if len(values) == 1 else values
+
+
+def imagenet_rgb(*, window: int = 224, overlap: int = 0, multiple_of: int = 1, fixed_size: bool = False) -> InputSpec:
+    """Return what most published RGB networks take: 8-bit red, green and blue under ImageNet's statistics.
+
+    >>> imagenet_rgb(window=256, overlap=86).bands
+    ('red', 'green', 'blue')
+    """
+    return InputSpec(
+        bands=("red", "green", "blue"),
+        unit=Unit.EIGHT_BIT,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        window=window,
+        overlap=overlap,
+        multiple_of=multiple_of,
+        fixed_size=fixed_size,
+    )

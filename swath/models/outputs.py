@@ -131,7 +131,7 @@ class SegmentationOutput:
     def loss(self, logits_BKHW: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return `cross_entropy` and `dice` against the class maps of the batch, in 32-bit floats."""
         logits_BKHW = logits_BKHW.float()
-        target_BHW = self._targets(logits_BKHW, batch)
+        target_BHW = self.targets(logits_BKHW, batch)
         known = target_BHW != self.ignore
         if self.binary:
             truth = (target_BHW == 1).to(logits_BKHW.dtype)
@@ -159,7 +159,8 @@ class SegmentationOutput:
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
         return [ScoreMap(scores=scores.numpy(), classes=self.classes) for scores in logits]
 
-    def _targets(self, logits: Tensor, batch: Batch) -> Tensor:
+    def targets(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the labels of the batch's class maps (B, H, W); raise `DataError` unless each image has one."""
         maps = [target for target in batch.targets or () if isinstance(target, ClassMap)]
         if len(maps) != len(logits):
             raise DataError(

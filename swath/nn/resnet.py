@@ -6,6 +6,7 @@ there, a block that shrinks the map does so in its 3x3 convolution ("v1.5"), not
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ Stem = Literal["published", "small"]
 chips of 32 to 128 pixels (ours; not in the paper)."""
 
 
-class _Block(nn.Module):
+class _Block(nn.Module, ABC):
     """What basic and bottleneck blocks share: the shortcut, projected where width or size change, and the sum."""
 
     expansion: int
@@ -37,9 +38,9 @@ class _Block(nn.Module):
         summed: Tensor = self.relu(self.branch(x) + shortcut)
         return summed
 
+    @abstractmethod
     def branch(self, x: Tensor) -> Tensor:
         """Return what is added to the shortcut."""
-        raise NotImplementedError
 
 
 class BasicBlock(_Block):

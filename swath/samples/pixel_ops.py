@@ -51,7 +51,7 @@ def move_pixels(pixels: Pixels, move: Move) -> Pixels:
         share = move.array(valid, smooth=True)
         moved = move.array(np.where(valid, values, 0), smooth=True) / np.maximum(share, 1e-6)
         valid = share > 0.5
-    return replace(pixels, values=_as_type(moved, values.dtype), valid=valid, grid=move_grid(pixels.grid, move))
+    return replace(pixels, values=as_type(moved, values.dtype), valid=valid, grid=move_grid(pixels.grid, move))
 
 
 def move_grid(grid: Grid, move: Move) -> Grid:
@@ -100,11 +100,15 @@ def jitter_pixels(pixels: Pixels, brightness: float, contrast: float) -> Pixels:
         tables = np.clip(np.rint(np.arange(256) * gain + shifts[:, None]), 0, 255).astype(np.uint8)
         return replace(pixels, values=np.stack([table[band] for table, band in zip(tables, values, strict=True)]))
     changed = values.astype(np.float32) * np.float32(gain) + shifts.astype(np.float32)[:, None, None]
-    return replace(pixels, values=_as_type(changed, values.dtype))
+    return replace(pixels, values=as_type(changed, values.dtype))
 
 
-def _as_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return values in this type, rounded and cut at its range where it holds whole numbers."""
+def as_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values in this type, rounded and cut at its range where it holds whole numbers.
+
+    >>> as_type(np.array([1.6, 300.0]), np.dtype(np.uint8)).tolist()
+    [2, 255]
+    """
     if values.dtype == dtype:
         return values
     if np.issubdtype(dtype, np.integer):

@@ -55,6 +55,26 @@ class Compose:
 
 
 @dataclass(frozen=True)
+class Sometimes:
+    """Apply a transform with a probability.
+
+    >>> Sometimes(RandomRotate90(), 0.3).probability
+    0.3
+    """
+
+    transform: Transform
+    probability: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ConfigurationError(f"The probability of a transform must be 0 to 1; found {self.probability}.")
+
+    def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
+        """Transform by chance."""
+        return self.transform(sample, generator) if generator.random() < self.probability else sample
+
+
+@dataclass(frozen=True)
 class RandomFlip:
     """Mirror left and right, and top and bottom, each with its own probability.
 

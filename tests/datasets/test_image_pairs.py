@@ -21,9 +21,8 @@ from swath.datasets.change_maps import (
 )
 from swath.datasets.transitions import CHANGEN_SECOND_CLASSES, SECOND, SECOND_COLOURS, with_second_classes
 from swath.errors import DataError, ImageryUnreadable
-from swath.models.change.base import CHANGE_CLASSES
 from swath.samples.moves import Flip
-from swath.samples.rasters import Transition
+from swath.samples.rasters import CHANGE_CLASSES, Transition
 
 
 def check_sample(sample, number):

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from swath.imagery.bands import Unit
 from swath.models.base import Model, OneImageModel
 from swath.models.cards import Card
-from swath.models.change.base import CHANGE_CLASSES, ChangeModel
+from swath.models.change.base import ChangeModel
 from swath.models.inputs import InputSpec
 from swath.models.outputs import ClassificationOutput, PointOutput, ScoreMap, SegmentationOutput
 from swath.models.store import StoredModel
 from swath.samples.annotation import Annotation
 from swath.samples.batch import Batch
-from swath.samples.rasters import Raster
+from swath.samples.rasters import CHANGE_CLASSES, Raster
 
 CARD = Card(
     name="small",

@@ -18,7 +18,6 @@ from swath.geometry.windows import Size
 from swath.imagery.bands import Band, Unit
 from swath.imagery.pixels import Pixels
 from swath.metrics.change import ChangeMetric
-from swath.models.change.base import CHANGE_CLASSES
 from swath.models.change.btc import (
     BTC,
     BTC_INPUT,
@@ -33,7 +32,7 @@ from swath.models.change.btc import (
 from swath.models.outputs import SegmentationOutput
 from swath.models.published import load_published
 from swath.samples.batch import Batch
-from swath.samples.rasters import ClassMap
+from swath.samples.rasters import CHANGE_CLASSES, ClassMap
 from swath.training.schedule import learning_rate_at
 
 TENSORS = json.loads((Path(__file__).parents[1] / "parity/btc/meta.json").read_text())["tensors"]

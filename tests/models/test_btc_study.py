@@ -16,12 +16,11 @@ from swath.errors import BandMismatch, ConfigurationError, UnitMismatch
 from swath.geometry.windows import Size
 from swath.imagery.bands import Band, Unit
 from swath.imagery.pixels import Pixels
-from swath.models.change.base import CHANGE_CLASSES
 from swath.models.change.btc_study import LADDER, SEEDS, STUDY, WEIGHTS, StudySetting
-from swath.models.change.btc_transforms import GaussianBlur, SharedColourJitter, Sometimes, turn_hue
-from swath.samples.rasters import ClassMap
+from swath.models.change.btc_transforms import GaussianBlur, SharedColourJitter, turn_hue
+from swath.samples.rasters import CHANGE_CLASSES, ClassMap
 from swath.samples.sample import Sample
-from swath.samples.transforms import RandomFlip
+from swath.samples.transforms import RandomFlip, Sometimes
 from swath.training.schedule import learning_rate_at
 
 

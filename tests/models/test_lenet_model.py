@@ -14,7 +14,6 @@ from torch import nn
 
 from swath.errors import ConfigurationError, ShapeError, WeightsMismatch
 from swath.geometry.windows import Size, plan_windows
-from swath.models.change.base import CHANGE_CLASSES, rgb_pair_input
 from swath.models.change.lenet import (
     PUBLISHED_SCHEDULES,
     LENet,
@@ -32,9 +31,10 @@ from swath.models.change.lenet_decoder import (
     difference_weights,
     exchange_layers,
 )
+from swath.models.inputs import imagenet_rgb
 from swath.nn.swin_v2 import SwinTransformerV2Block
 from swath.samples.batch import Batch
-from swath.samples.rasters import ClassMap
+from swath.samples.rasters import CHANGE_CLASSES, ClassMap
 
 WIDTHS, DEPTHS, HEADS, CHANNELS = (128, 256, 512, 1024), (2, 2, 18, 2), (4, 8, 16, 32), 256
 
@@ -127,7 +127,7 @@ def small_config(*, size: int = 64, **options: object) -> LENetConfig:
     return LENetConfig(
         **(
             {
-                "input": rgb_pair_input(window=size, overlap=16, fixed_size=True),
+                "input": imagenet_rgb(window=size, overlap=16, fixed_size=True),
                 "width": 16,
                 "depths": (1, 1, 1, 1),
                 "heads": (1, 2, 2, 4),
@@ -436,7 +436,7 @@ class Peek(nn.Module):
 
 
 def test_overlapping_windows_are_averaged():
-    model = small_lenet(input=rgb_pair_input(window=64, overlap=24, fixed_size=True))
+    model = small_lenet(input=imagenet_rgb(window=64, overlap=24, fixed_size=True))
     constant = Batch(
         images={slot: torch.full((2, 3, 90, 150), value) for slot, value in (("before", 3.0), ("after", -1.0))},
         keys=("a", "b"),
@@ -465,7 +465,7 @@ def test_weights_run_on_every_size_that_the_windows_tile():
     model, larger = small_lenet(), LENet(small_config(size=128)).eval()
     larger.network.load_state_dict(model.network.state_dict(), strict=True)
     assert larger(pair_batch(128)).shape == (1, 2, 128, 128)
-    oblong = small_config(input=replace(rgb_pair_input(window=128, overlap=0), multiple_of=128))
+    oblong = small_config(input=replace(imagenet_rgb(window=128, overlap=0), multiple_of=128))
     images = {slot: torch.zeros(1, 3, 128, 256) for slot in ("before", "after")}
     assert LENet(oblong).eval()(Batch(images=images, keys=("a",))).shape == (1, 2, 128, 256)
 
@@ -473,9 +473,9 @@ def test_weights_run_on_every_size_that_the_windows_tile():
 @pytest.mark.parametrize(
     "options",
     [
-        {"input": rgb_pair_input(window=96, overlap=0, fixed_size=True)},
-        {"input": rgb_pair_input(window=250, overlap=0, fixed_size=True)},
-        {"input": rgb_pair_input(window=256, overlap=0, multiple_of=32)},
+        {"input": imagenet_rgb(window=96, overlap=0, fixed_size=True)},
+        {"input": imagenet_rgb(window=250, overlap=0, fixed_size=True)},
+        {"input": imagenet_rgb(window=256, overlap=0, multiple_of=32)},
         {"exchange_levels": (0, 4)},
         {"pyramid_channels": 36},
     ],

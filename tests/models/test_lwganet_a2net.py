@@ -21,7 +21,6 @@ from swath.imagery.pixels import Pixels
 from swath.imagery.scene import open_scene
 from swath.inference.runner import predict_scene
 from swath.metrics.segmentation import SegmentationMetric
-from swath.models.change.base import CHANGE_CLASSES
 from swath.models.change.lwganet_a2net import (
     ChangeOutput,
     ExchangeDates,
@@ -38,7 +37,7 @@ from swath.models.change.lwganet_a2net import (
 from swath.models.classify.lwganet_backbone import BackboneConfig
 from swath.models.store import StoredModel
 from swath.samples.batch import Batch
-from swath.samples.rasters import ClassMap
+from swath.samples.rasters import CHANGE_CLASSES, ClassMap
 from swath.samples.sample import Sample
 
 TENSORS = json.loads((Path(__file__).parents[1] / "parity/lwganet/meta.json").read_text())["tensors"]

@@ -10,10 +10,9 @@ import torch
 from bundles import ParityBundle
 from fill import fill_all
 
-from swath.models.change.base import rgb_pair_input
 from swath.models.change.lenet import LENet, LENetConfig, LENetNetwork
 from swath.models.change.lenet_decoder import Pair
-from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD
+from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, imagenet_rgb
 
 TOLERANCE = 1e-4
 
@@ -25,7 +24,7 @@ def bundle() -> ParityBundle:
 
 def network_with_derived_weights(bundle: ParityBundle, **options: object) -> LENetNetwork:
     config = LENetConfig(
-        input=rgb_pair_input(window=128, overlap=0, fixed_size=True),
+        input=imagenet_rgb(window=128, overlap=0, fixed_size=True),
         width=32,
         depths=(2, 2, 4, 2),
         heads=(1, 2, 4, 8),

@@ -34,22 +34,21 @@ from torch.nn import functional
 
 from swath.errors import ConfigurationError, DataError, WeightsMismatch
 from swath.models.cards import Card, Figure, Variant
-from swath.models.change.base import CHANGE_CLASSES, ChangeModel, rgb_pair_input
-from swath.models.change.btc_transforms import Sometimes
-from swath.models.inputs import InputSpec
+from swath.models.change.base import ChangeModel
+from swath.models.inputs import InputSpec, imagenet_rgb
 from swath.models.outputs import SegmentationOutput, soft_dice
 from swath.models.published import read_tensors
 from swath.models.recipe import Recipe
 from swath.samples.batch import Batch
-from swath.samples.rasters import ClassMap
-from swath.samples.transforms import RandomFlip, RandomRotate, Resize
+from swath.samples.rasters import CHANGE_CLASSES, ClassMap
+from swath.samples.transforms import RandomFlip, RandomRotate, Resize, Sometimes
 
 Loss = Literal["dice", "cross_entropy", "focal"]
 Difference = Literal["signed", "absolute"]
 Four = tuple[int, int, int, int]
 
 STRIDE = 32
-BTC_INPUT = rgb_pair_input(window=256, overlap=86, multiple_of=STRIDE)
+BTC_INPUT = imagenet_rgb(window=256, overlap=86, multiple_of=STRIDE)
 """Two dates of red, green and blue from 0 to 255 under ImageNet's statistics."""
 
 CHANGE = SegmentationOutput(classes=CHANGE_CLASSES, binary=True)

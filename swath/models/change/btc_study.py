@@ -18,9 +18,9 @@ from typing import Literal, TypedDict, get_args
 
 from swath.errors import ConfigurationError
 from swath.models.change.btc import BTC, FLIPS_AND_TURNS, Loss, btc_base, btc_recipe, btc_small, btc_tiny
-from swath.models.change.btc_transforms import GaussianBlur, SharedColourJitter, Sometimes
+from swath.models.change.btc_transforms import GaussianBlur, SharedColourJitter
 from swath.models.recipe import Recipe
-from swath.samples.transforms import RandomResizedCrop, Resize, Transform
+from swath.samples.transforms import RandomResizedCrop, Resize, Sometimes, Transform
 
 Encoder = Literal["tiny", "small", "base"]
 Augmentation = Literal["flip", "crop", "colour", "blur"]

@@ -1,4 +1,4 @@
-"""Transforms of the BTC study: chance, colour and blur, the same for both dates.
+"""Transforms of the BTC study: colour and blur, the same for both dates.
 
 Blaz Rolih et al., "Be the Change You Want to See", IEEE TGRS 63, 2025, uses those of albumentations (MIT) with one draw
 for both images. Its version was not pinned; where versions differ, what is done here is said below.
@@ -15,7 +15,7 @@ from scipy.ndimage import correlate1d
 
 from swath.errors import ConfigurationError, UnitMismatch
 from swath.imagery.bands import Unit, select_bands
-from swath.samples.transforms import Transform
+from swath.samples.pixel_ops import as_type
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,26 +26,6 @@ if TYPE_CHECKING:
 RGB = ("red", "green", "blue")
 GREY = (0.299, 0.587, 0.114)
 """What red, green and blue add to the brightness of a pixel (ITU-R BT.601)."""
-
-
-@dataclass(frozen=True)
-class Sometimes:
-    """Apply a transform with a probability.
-
-    >>> Sometimes(GaussianBlur(), 0.3).probability
-    0.3
-    """
-
-    transform: Transform
-    probability: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise ConfigurationError(f"The probability of a transform must be 0 to 1; found {self.probability}.")
-
-    def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
-        """Transform by chance."""
-        return self.transform(sample, generator) if generator.random() < self.probability else sample
 
 
 @dataclass(frozen=True)
@@ -158,7 +138,7 @@ def _recoloured(pixels: Pixels, draws: list[float], order: list[int]) -> Pixels:
     for number in order:
         colours = changes[number](colours).clip(0, 1)
     values = pixels.values.copy()
-    values[positions] = _in_type(colours * np.float32(255), values.dtype)
+    values[positions] = as_type(colours * np.float32(255), values.dtype)
     return replace(pixels, values=values)
 
 
@@ -176,9 +156,4 @@ def _blurred(pixels: Pixels, kernel: NDArray[np.float64]) -> Pixels:
     values = pixels.values.astype(np.float32)
     for axis in (1, 2):
         values = correlate1d(values, kernel, axis=axis, mode="mirror")
-    return replace(pixels, values=_in_type(values, pixels.values.dtype))
-
-
-def _in_type(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return values in this type, rounded where it holds whole numbers; they are known to be in its range."""
-    return (np.rint(values) if np.issubdtype(dtype, np.integer) else values).astype(dtype)
+    return replace(pixels, values=as_type(values, pixels.values.dtype))

@@ -31,7 +31,7 @@ from torch.nn import functional
 
 from swath.errors import ConfigurationError, ShapeError, WeightsMismatch
 from swath.models.cards import Card, Figure, Variant
-from swath.models.change.base import CHANGE_CLASSES, ChangeModel, rgb_pair_input
+from swath.models.change.base import ChangeModel
 from swath.models.change.lenet_decoder import (
     ChangeHead,
     CrossDecoder,
@@ -40,18 +40,19 @@ from swath.models.change.lenet_decoder import (
     Pair,
     exchange_layers,
 )
-from swath.models.inputs import InputSpec
+from swath.models.inputs import InputSpec, imagenet_rgb
 from swath.models.outputs import SegmentationOutput
 from swath.models.published import read_tensors
 from swath.models.recipe import Recipe
 from swath.nn.swin_v2 import SwinV2, encoder_tensors
 from swath.samples.batch import Batch
+from swath.samples.rasters import CHANGE_CLASSES
 from swath.samples.transforms import ColourJitter, RandomCrop, RandomFlip, RandomRotate
 
 LEVEL_STRIDES = (4, 8, 16, 32)
 """Pixels a side of a place in the four levels, finest first."""
 
-PAIR_INPUT = rgb_pair_input(window=256, overlap=86, fixed_size=True)
+PAIR_INPUT = imagenet_rgb(window=256, overlap=86, fixed_size=True)
 """Windows of 256 pixels every 170, as in the published test."""
 
 CHANGE = SegmentationOutput(classes=CHANGE_CLASSES, dice=0.0)
@@ -191,7 +192,7 @@ class LENet(ChangeModel):
 
     >>> _ = torch.manual_seed(0)
     >>> config = LENetConfig(
-    ...     input=rgb_pair_input(window=64, overlap=16, fixed_size=True), width=16, depths=(1, 1, 1, 1),
+    ...     input=imagenet_rgb(window=64, overlap=16, fixed_size=True), width=16, depths=(1, 1, 1, 1),
     ...     heads=(1, 2, 2, 4), window=4, pyramid_channels=16, decoder_heads=(1, 2, 2, 4), head_channels=8)
     >>> pair = torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)
     >>> LENet(config).eval().network(*pair).shape

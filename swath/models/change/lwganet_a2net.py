@@ -30,8 +30,7 @@ from swath.errors import ConfigurationError
 from swath.geometry.windows import Window
 from swath.imagery.bands import Unit
 from swath.models.cards import Card, Figure, Variant
-from swath.models.change.base import CHANGE_CLASSES, ChangeModel
-from swath.models.change.btc_transforms import Sometimes
+from swath.models.change.base import ChangeModel
 from swath.models.classify.lwganet import CARD as LWGANET_CARD
 from swath.models.classify.lwganet_backbone import (
     L0,
@@ -50,7 +49,8 @@ from swath.models.outputs import SegmentationOutput
 from swath.models.recipe import Recipe
 from swath.samples.batch import Batch
 from swath.samples.moves import Crop, Resize
-from swath.samples.transforms import RandomFlip
+from swath.samples.rasters import CHANGE_CLASSES
+from swath.samples.transforms import RandomFlip, Sometimes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +81,7 @@ class ChangeOutput(SegmentationOutput):
     def loss(self, logits_BKHW: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return `cross_entropy` and `dice` of one map against the class maps of the batch, in 32-bit floats."""
         logits_BHW = logits_BKHW[:, 0].float()
-        target_BHW = self._targets(logits_BKHW, batch)
+        target_BHW = self.targets(logits_BKHW, batch)
         truth = (target_BHW == 1).to(logits_BHW.dtype)
         known = (target_BHW != self.ignore).to(logits_BHW.dtype)
         entropy = functional.binary_cross_entropy_with_logits(logits_BHW, truth, weight=known, reduction="sum")

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from swath.errors import ConfigurationError
-from swath.imagery.bands import Unit
 from swath.models.base import OneImageModel
 from swath.models.cards import Card, Figure, Variant
 from swath.models.classify.lwganet_backbone import (
@@ -36,7 +35,7 @@ from swath.models.classify.lwganet_backbone import (
     remap_backbone,
     start,
 )
-from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from swath.models.inputs import InputSpec, imagenet_rgb
 from swath.models.outputs import ClassificationOutput
 from swath.models.recipe import Recipe
 from swath.samples.transforms import RandomFlip, RandomResizedCrop
@@ -198,16 +197,7 @@ def lwganet(*, classes: tuple[str, ...], variant: VariantName = "L0", input: Inp
 
     Raises `ConfigurationError` for a variant that there is not.
     """
-    spec = input or InputSpec(
-        bands=("red", "green", "blue"),
-        unit=Unit.EIGHT_BIT,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        window=224,
-        overlap=0,
-        multiple_of=STRIDE,
-        fixed_size=True,
-    )
+    spec = input or imagenet_rgb(multiple_of=STRIDE, fixed_size=True)
     return LWGANet(
         LWGANetConfig(input=spec, output=ClassificationOutput(classes=classes), backbone=published_size(variant))
     )

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from swath.imagery.bands import Unit
 from swath.models.base import OneImageModel
 from swath.models.cards import Card, Variant
-from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from swath.models.inputs import InputSpec, imagenet_rgb
 from swath.models.outputs import ClassificationOutput
 from swath.models.recipe import Recipe
 from swath.nn.resnet import ResNet, Stem
@@ -133,14 +132,7 @@ def resnet(
     input: InputSpec | None = None,
 ) -> ResNetClassifier:
     """Build a ResNet of any depth; without `input`, for 224 px RGB under ImageNet's statistics."""
-    spec = input or InputSpec(
-        bands=("red", "green", "blue"),
-        unit=Unit.EIGHT_BIT,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        window=224,
-        overlap=0,
-    )
+    spec = input or imagenet_rgb()
     return ResNetClassifier(
         ResNetConfig(
             input=spec,

@@ -14,10 +14,9 @@ from typing import Literal
 from torch import Tensor, nn
 
 from swath.errors import ConfigurationError, WeightsMismatch
-from swath.imagery.bands import Unit
 from swath.models.base import OneImageModel
 from swath.models.cards import Card, Figure, Variant
-from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from swath.models.inputs import InputSpec, imagenet_rgb
 from swath.models.outputs import ClassificationOutput
 from swath.models.published import LoadReport, load_tensors
 from swath.models.recipe import Recipe
@@ -239,15 +238,7 @@ def vit(
     input: InputSpec | None = None,
 ) -> VisionTransformer:
     """Build a ViT of any size; without `input`, for 224 px RGB under ImageNet's statistics."""
-    spec = input or InputSpec(
-        bands=("red", "green", "blue"),
-        unit=Unit.EIGHT_BIT,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        window=224,
-        overlap=0,
-        fixed_size=True,
-    )
+    spec = input or imagenet_rgb(fixed_size=True)
     return VisionTransformer(
         VisionTransformerConfig(
             input=spec,

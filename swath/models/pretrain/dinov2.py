@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from swath.errors import ImageryNotFound
-from swath.imagery.bands import Unit
 from swath.models.cards import Card, Variant
-from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from swath.models.inputs import InputSpec, imagenet_rgb
 from swath.models.pretrain.embedder import Embedder
 from swath.models.published import load_published
 
@@ -153,14 +152,7 @@ _JOINED = {
 }
 
 
-IMAGENET_INPUT = InputSpec(
-    bands=("red", "green", "blue"),
-    unit=Unit.EIGHT_BIT,
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
-    window=224,
-    overlap=0,
-)
+IMAGENET_INPUT = imagenet_rgb()
 
 CARD = Card(
     name="dinov2",

@@ -20,9 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from swath.errors import ConfigurationError
-from swath.imagery.bands import Unit
 from swath.models.cards import Card, Variant
-from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from swath.models.inputs import InputSpec, imagenet_rgb
 from swath.models.pretrain.embedder import Embedder
 from swath.models.recipe import Recipe
 from swath.nn.masking import Masking, masked_squared_error, patchify, standardise_patches
@@ -236,15 +235,7 @@ def mae_vit(
     input: InputSpec | None = None,
 ) -> MaskedAutoencoder:
     """Build a masked auto-encoder of any size; without `input`, for 224 px RGB under ImageNet's statistics."""
-    spec = input or InputSpec(
-        bands=("red", "green", "blue"),
-        unit=Unit.EIGHT_BIT,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        window=224,
-        overlap=0,
-        fixed_size=True,
-    )
+    spec = input or imagenet_rgb(fixed_size=True)
     narrow = decoder or TransformerShape(width=512, layers=8, heads=16)
     return MaskedAutoencoder(
         MaskedAutoencoderConfig(input=spec, encoder=encoder, decoder=narrow, patch_size=patch_size)

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from swath.errors import ConfigurationError
-from swath.imagery.bands import Unit
 from swath.models.base import OneImageModel
 from swath.models.cards import Card, Figure, Variant
 from swath.models.classify.lwganet import CARD as LWGANET_CARD
@@ -42,7 +41,7 @@ from swath.models.classify.lwganet_backbone import (
     published_size,
     remap_backbone,
 )
-from swath.models.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from swath.models.inputs import InputSpec, imagenet_rgb
 from swath.models.outputs import ScoreMap, SegmentationOutput
 from swath.models.recipe import Recipe
 from swath.samples.annotation import Annotation
@@ -74,7 +73,7 @@ class SmoothedSegmentationOutput(SegmentationOutput):
 
     def loss(self, logits_BKHW: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return `cross_entropy` and `dice` against the class maps of the batch, in 32-bit floats."""
-        target_BHW = self._targets(logits_BKHW, batch)
+        target_BHW = self.targets(logits_BKHW, batch)
         known_BHW = target_BHW != self.ignore
         share_BKHW = logits_BKHW.float().softmax(1)
         truth_BKHW = functional.one_hot(torch.where(known_BHW, target_BHW, 0), self.channels).movedim(-1, 1)
@@ -90,7 +89,7 @@ class SmoothedSegmentationOutput(SegmentationOutput):
 
     def smoothed_cross_entropy(self, logits_BKHW: Tensor, batch: Batch) -> Tensor:
         """Return the mean over the known pixels of the cross-entropy against target (1 - e) + e / K."""
-        target_BHW = self._targets(logits_BKHW, batch)
+        target_BHW = self.targets(logits_BKHW, batch)
         total = functional.cross_entropy(
             logits_BKHW.float(),
             target_BHW,
@@ -482,16 +481,7 @@ def rgb_input(window: int) -> InputSpec:
     >>> rgb_input(512).fixed_size
     True
     """
-    return InputSpec(
-        bands=("red", "green", "blue"),
-        unit=Unit.EIGHT_BIT,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        window=window,
-        overlap=window // 8,
-        multiple_of=STRIDE,
-        fixed_size=True,
-    )
+    return imagenet_rgb(window=window, overlap=window // 8, multiple_of=STRIDE, fixed_size=True)
 
 
 def lwganet_unetformer(
