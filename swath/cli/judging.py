@@ -111,7 +111,8 @@ class Judging:
         return Path(f"{name}-{report.protocol.replace('/', '-').replace('%', '')}{REPORT_SUFFIX}")
 
     def _write(self, path: Path, text: str) -> None:
-        with AtomicOutput(path, overwrite=self.overwrite or self.output is None) as part:
+        named = path in (self.output, self.page)
+        with AtomicOutput(path, overwrite=self.overwrite or not named) as part:
             part.write_text(text, encoding="utf-8")
         self.out.print(f"written to {path}")
 

@@ -65,6 +65,9 @@ def test_evaluate_compares_models_and_reports(swath, tmp_path, monkeypatch):
     page = Path("both.html").read_text()
     assert "<svg" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
+    again = swath("evaluate", "first.json", "first.json", data, "--page", "both.html")
+    assert again.status == 2
+    assert "'both.html' already exists" in again.err
 
 
 def test_evaluate_on_imagery_made_worse(swath, tmp_path):
