@@ -23,7 +23,8 @@ from swath.datasets.eurosat_msi import EUROSAT_MSI, EUROSAT_MSI_TORCHGEO
 from swath.datasets.firerisk import FIRERISK_20, FIRERISK_50
 from swath.datasets.made_pairs import URBAN_TREE_PAIRS
 from swath.datasets.registry import parse_data_argument, unknown_name
-from swath.datasets.scenes import AID, EUROSAT_RGB, NWPU_RESISC45, SCENE_VARIANTS, UC_MERCED
+from swath.datasets.rsicd import RSICD
+from swath.datasets.scenes import AID, EUROSAT_RGB, NWPU_RESISC45, SCENE_VARIANTS, UC_MERCED, UC_MERCED_70
 from swath.datasets.so2sat import SO2SAT, SO2SAT_BLOCK, SO2SAT_CULTURE_10, SO2SAT_RANDOM
 from swath.datasets.spec import ALL, DatasetSpec
 from swath.datasets.transitions import SECOND
@@ -97,10 +98,14 @@ _PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         EUROSAT_ACCURACY,
+        *(
+            scene_protocol(spec, "accuracy-20%", title="Accuracy on a random fifth of each class (seed 0)")
+            for spec in (RSICD, UC_MERCED)
+        ),
         URBAN_TREES_F1,
         MASSACHUSETTS_WHOLE,
         MASSACHUSETTS_TILES,
-        _rsmamba(UC_MERCED, "30%"),
+        _rsmamba(UC_MERCED_70, "30%"),
         _rsmamba(AID, "50%"),
         _rsmamba(NWPU_RESISC45, "30%"),
         FIRERISK_VALIDATION,
@@ -108,6 +113,8 @@ _PROTOCOLS = {
         multi_label_protocol(BIGEARTHNET_S2_43, "map"),
         multi_label_protocol(BIGEARTHNET_V2, "map"),
         *(change_protocol(spec) for spec in (*CHANGE_MAPS, URBAN_TREE_PAIRS)),
+        # For models that learnt from none of its parts, and for folders that hold a few pairs without parts.
+        *(change_protocol(spec, "all", split=ALL, title=f"Every pair of: {spec.title}") for spec in CHANGE_MAPS),
         # Published figures on LEVIR-CD are of its 1,024 px images or of tiles of 256; the two differ.
         change_protocol(LEVIR_CD, tile=256),
         semantic_change_protocol(SECOND, unchanged="unchanged"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from swath.datasets.builders.change_pairs import ChangePairs, PairSettings
+from swath.datasets.builders.change_pairs import ChangePairs, LightSettings, PairSettings
 from swath.datasets.spec import Dataset, DatasetSpec
 from swath.datasets.trees import URBAN_TREES
 from swath.samples.rasters import CHANGE_CLASSES
@@ -51,7 +51,16 @@ class MadePairs(Dataset):
         """All pairs of the part."""
         source = Dataset(spec=self.made.origin, split=self.split, records=self.records, cache=self.cache)
         seed = sum(self.split.encode())  # other pairs in each part, the same in every process
-        return ChangePairs(source=source, pairs=self._count, seed=seed, settings=self.made.settings)
+        return ChangePairs(
+            source=source, pairs=self._count, seed=seed, settings=self.made.settings, places=self._places()
+        )
+
+    def _places(self) -> tuple[tuple[int, ...], ...]:
+        """Return the records of every place that was imaged on several dates."""
+        by_place: dict[str, list[int]] = {}
+        for number, record in enumerate(self.records):
+            by_place.setdefault(self.made.splits.unit(record), []).append(number)
+        return tuple(tuple(numbers) for numbers in by_place.values() if len(numbers) > 1)
 
     @property
     def _count(self) -> int:
@@ -83,6 +92,12 @@ URBAN_TREE_PAIRS = MadePairsSpec(
     gsd=None,
     slots=("before", "after"),
     origin=URBAN_TREES,
-    settings=PairSettings(size=128, zoom=(0.5, 1.2), regions=6, registration=2.0),
+    settings=PairSettings(
+        size=128,
+        zoom=(0.5, 1.2),
+        regions=6,
+        registration=2.0,
+        light=LightSettings(band_gain=0.07, season=0.3, fields=2, field_gain=0.12),
+    ),
 )
 """NAIP's red, green, blue and near infrared at 0.5 to 1.2 m a pixel, 128 pixels a side."""

@@ -1,4 +1,4 @@
-"""The models whose weights ship: `trees` and `landuse`, as they are built and trained.
+"""The models whose weights ship, `trees`, `landuse` and `change`, as they are built and trained.
 
 Each `ShippedModel` says how to build the network anew, by which recipe it was trained, on which data set, and what its
 card says; `swath train NAME DATA=FOLDER -o FOLDER` runs just that.
@@ -13,13 +13,14 @@ from pathlib import Path
 from swath.imagery.bands import Unit
 from swath.imagery.units import Stretch
 from swath.models.base import Model
+from swath.models.change.lwganet_a2net import ExchangeDates, LWGANetA2Net, lwganet_a2net
 from swath.models.classify.resnet import ResNetClassifier, ResNetConfig
 from swath.models.classify.rsmamba import RSMamba, RSMambaConfig
-from swath.models.inputs import InputSpec
+from swath.models.inputs import InputSpec, imagenet_rgb
 from swath.models.outputs import ClassificationOutput, PointOutput
 from swath.models.recipe import Recipe
 from swath.models.segment.effnet_unetpp import EfficientNetUnetPlusPlus, EfficientNetUnetPlusPlusConfig
-from swath.samples.transforms import ColourJitter, RandomFlip, RandomResizedCrop, RandomRotate90
+from swath.samples.transforms import ColourJitter, RandomFlip, RandomResizedCrop, RandomRotate90, Sometimes
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 """The folder of the weights that ship, one folder a name."""
@@ -198,6 +199,30 @@ def landuse_teacher_recipe() -> Recipe:
     )
 
 
+def change() -> LWGANetA2Net:
+    """Build the change detector: LWGANet-L0 with an A2Net decoder, red, green and blue at any resolution."""
+    return lwganet_a2net(input=imagenet_rgb(window=256, overlap=64, multiple_of=32))
+
+
+def change_recipe() -> Recipe:
+    """Return the training of `change`: AdamW at 1e-3 on a cosine; the pairs themselves are new in every place."""
+    return Recipe(
+        epochs=4,
+        batch_size=16,
+        learning_rate=1e-3,
+        weight_decay=1e-2,
+        warmup_epochs=0.2,
+        minimum_learning_rate=1e-6,
+        clip_gradient_norm=1.0,
+        average=0.998,
+        channels_last=True,
+        transforms=(Sometimes(ExchangeDates(), 0.5),),
+        validate_every=1,
+        watch="F1 (class changed)",
+        workers=1,
+    )
+
+
 LANDUSE_TEACHER = ShippedModel(
     name="landuse-teacher",
     build=landuse_teacher,
@@ -223,5 +248,13 @@ SHIPPED = (
         protocol="eurosat/accuracy-20%",
         validation=0.05,
         teacher=LANDUSE_TEACHER,
+    ),
+    ShippedModel(
+        name="change",
+        build=change,
+        recipe=change_recipe,
+        dataset="urban-tree-pairs",
+        protocol="urban-tree-pairs/whole",
+        validation=0.1,
     ),
 )

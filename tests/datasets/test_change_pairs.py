@@ -44,6 +44,11 @@ def sample(number, *, side=128, target=None):
     return Sample(key=str(number), images={"image": pixels}, target=target)
 
 
+def replace_values(of, change):
+    pixels = of.images["image"]
+    return replace(of, images={"image": replace(pixels, values=change(pixels.values))})
+
+
 SOURCE = [sample(number) for number in range(6)]
 
 
@@ -107,6 +112,35 @@ def test_the_second_date_is_shifted_by_at_most_two_pixels():
         found.append(min(tries, key=tries.get))
     assert np.abs(found).max() <= 2.0
     assert np.abs(found).max() >= 0.5
+
+
+def test_pairs_start_from_two_dates_of_a_place():
+    """Nothing replaced, no light: the two dates of the place themselves, cut alike, and marked as unchanged."""
+    other_light = replace_values(SOURCE[0], lambda image: 255 - image)
+    wanted = replace(PLAIN, unchanged=1.0, two_dates=1.0)
+    pairs = ChangePairs(source=[SOURCE[0], other_light], pairs=6, settings=wanted, places=((0, 1),))
+    for index in range(6):
+        total = values(pairs[index], "before") + values(pairs[index], "after")
+        np.testing.assert_array_equal(total, 255)
+        assert not (pairs[index].target.labels == 1).any()
+
+
+def test_dates_of_a_place_that_differ_in_size_are_not_paired():
+    wanted = replace(PLAIN, unchanged=1.0, two_dates=1.0)
+    pairs = ChangePairs(source=[sample(0), sample(1, side=96)], pairs=6, settings=wanted, places=((0, 1),))
+    for index in range(6):
+        np.testing.assert_array_equal(values(pairs[index], "before"), values(pairs[index], "after"))
+
+
+def test_fields_take_another_colour_and_stay_unchanged():
+    light = replace(STILL, fields=3, field_gain=0.3)
+    pairs = ChangePairs(source=SOURCE, pairs=20, settings=replace(PLAIN, unchanged=1.0, light=light))
+    differing = 0
+    for index in range(20):
+        before, after = (values(pairs[index], slot) for slot in ("before", "after"))
+        differing += bool(np.abs(before - after).max() > 10)
+        assert not (pairs[index].target.labels == 1).any()
+    assert 10 < differing < 20, "up to three fields, none in a quarter of the pairs"
 
 
 def test_vanished_things_give_way_to_the_ground_beside_them():

@@ -3,7 +3,12 @@
 Our own recipe. One image becomes both dates. In one of them pieces of ground are replaced by other ground (a field, a
 clearing, a new quarter: *regions*), and known things (trees, buildings, whatever the imagery's own labels mark) are
 taken away (*objects*); swapping the dates turns vanishing into appearing. Then each date gets a light and a season of
-its own, and the second is shifted by up to two pixels. What was replaced is the truth: no change label is needed.
+its own, single fields another colour besides, and the second is shifted by up to two pixels. What was replaced is the
+truth: no change label is needed.
+
+Where the imagery shows some ground on several real dates, pairs start from two of them: other shadows, seasons, cameras
+and positions are then real. What changed there between the dates by itself stays marked as unchanged: between a few
+years, little did.
 
 A pair is drawn anew by its number and the seed alone, so a data set of any length costs nothing and repeats itself.
 """
@@ -53,7 +58,8 @@ class LightSettings:
 
     `gain` and `band_gain` multiply all bands, and each of them, by exp(draw); `gamma` bends the curve by exp(draw);
     `offset` adds haze, as a share of the range; `season` moves what is greener than grey towards brown or back;
-    `blur` is the largest spread in pixels, `noise` that of the sensor, as a share of the range.
+    `blur` is the largest spread in pixels, `noise` that of the sensor, as a share of the range. Up to `fields` pieces
+    of one date take another colour, the spread of a band's factor there being `field_gain`: crops ripen, soil dries.
     """
 
     gain: float = 0.15
@@ -63,6 +69,8 @@ class LightSettings:
     season: float = 0.5
     blur: float = 0.8
     noise: float = 0.01
+    fields: int = 0
+    field_gain: float = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +80,8 @@ class PairSettings:
     `zoom` is the range of scales at which imagery is shown. A share `unchanged` of the pairs holds no change; others
     have up to `regions` replaced pieces, each of a share of the frame between the two of `region_area`, and with
     probability `vanish` lose some of their objects. A piece counts only where the new ground looks different: its
-    mean and spread must differ from the old by `difference` of the range. `registration` is the largest shift.
+    mean and spread must differ from the old by `difference` of the range. `registration` is the largest shift. A share
+    `two_dates` of the pairs starts from two real dates of one place, where the imagery holds such places.
 
     >>> PairSettings(size=128).registration
     2.0
@@ -87,10 +96,11 @@ class PairSettings:
     vanish: float = 0.5
     object_radius: float = 6.0
     registration: float = 2.0
+    two_dates: float = 0.5
     light: LightSettings = LightSettings()
 
     def __post_init__(self) -> None:
-        for name in ("unchanged", "vanish"):
+        for name in ("unchanged", "vanish", "two_dates"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigurationError(f"pairs: '{name}' must be 0 to 1; found {getattr(self, name)}.")
         if self.size < 16 or not 0 <= self.registration <= self.size / 8:
@@ -115,13 +125,15 @@ class ChangePairs:
 
     `source` gives samples with an `image` of at least a few hundred pixels a side, and whatever is known of them:
     `ClassMap` (everything but the first class is an object), `Boxes`, `Instances`, `Points`, or nothing. The bands
-    must be the same in all. Raises `DataError` for an empty source.
+    must be the same in all. `places` lists, for each place seen on several dates, the numbers of its samples. Raises
+    `DataError` for an empty source.
     """
 
     source: SampleList
     pairs: int
     seed: int = 0
     settings: PairSettings = PairSettings()
+    places: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.source):
@@ -134,8 +146,8 @@ class ChangePairs:
         if not 0 <= index < self.pairs:
             raise IndexError(index)
         draw = np.random.default_rng((self.seed, index))
-        base = self._frame(draw)
-        scene = _Scene.of(base, self.settings)
+        base, later = self._base(draw)
+        scene = _Scene.of(base, later, self.settings)
         if draw.random() >= self.settings.unchanged:
             if draw.random() < self.settings.vanish:
                 scene.vanish_objects(draw)
@@ -143,10 +155,24 @@ class ChangePairs:
                 scene.replace_region(_values(self._frame(draw)), draw)
         return self._dated(base, scene, draw, key=f"pair{index}")
 
+    def _base(self, draw: Generator) -> tuple[Sample, Sample]:
+        """Return the ground of a pair on two dates of one place, or twice on the one date that there is."""
+        if self.places and draw.random() < self.settings.two_dates:
+            place = self.places[int(draw.integers(len(self.places)))]
+            early, late = (self.source[int(number)] for number in draw.choice(place, 2, replace=False))
+            if early.size == late.size:
+                seed = int(draw.integers(2**62))  # both dates are cut alike
+                return self._cut(early, np.random.default_rng(seed)), self._cut(late, np.random.default_rng(seed))
+        base = self._frame(draw)
+        return base, base
+
     def _frame(self, draw: Generator) -> Sample:
-        """Cut a random piece out of a random sample, at a random scale and orientation, with the margin around it."""
+        """Cut a random piece out of a random sample."""
+        return self._cut(self.source[int(draw.integers(len(self.source)))], draw)
+
+    def _cut(self, sample: Sample, draw: Generator) -> Sample:
+        """Cut a random piece out of a sample, at a random scale and orientation, with the margin around it."""
         side = self.settings.size + 2 * self.settings.margin
-        sample = self.source[int(draw.integers(len(self.source)))]
         zoom = float(draw.uniform(*self.settings.zoom))
         zoom = max(zoom, side / min(sample.size.height, sample.size.width))
         wanted = Size(math.ceil(sample.size.height * zoom), math.ceil(sample.size.width * zoom))
@@ -160,6 +186,7 @@ class ChangePairs:
         pixels = base.images["image"]
         highest = _range_of(pixels.values)
         light = self.settings.light
+        recolour(scene.new, light, draw)
         early, late = (relight(image, light, draw, highest) for image in (scene.old, scene.new))
         late = shift(late, draw.uniform(-self.settings.registration, self.settings.registration, 2))
         changed = scene.changed
@@ -188,16 +215,15 @@ class _Scene:
     highest: float
 
     @classmethod
-    def of(cls, sample: Sample, settings: PairSettings) -> _Scene:
-        values = _values(sample)
-        size = sample.size
+    def of(cls, early: Sample, late: Sample, settings: PairSettings) -> _Scene:
+        size = early.size
         return cls(
-            old=values,
-            new=values.copy(),
+            old=_values(early),
+            new=_values(late),
             changed=np.zeros((size.height, size.width), dtype=np.bool_),
-            objects=object_masks(sample.target, radius=settings.object_radius),
+            objects=object_masks(late.target, radius=settings.object_radius),
             settings=settings,
-            highest=_range_of(sample.images["image"].values),
+            highest=_range_of(early.images["image"].values),
         )
 
     def replace_region(self, donor: Image, draw: Generator) -> None:
@@ -315,6 +341,20 @@ def fill_from_beside(image: Image, hole: Mask, objects: Mask, draw: Generator, *
         if best is None or misfit < best[0]:
             best = (misfit, candidate)
     return None if best is None else best[1]
+
+
+def recolour(image: Image, light: LightSettings, draw: Generator) -> None:
+    """Give up to `light.fields` pieces of an image (C, H, W) another colour each, in place; their texture stays.
+
+    >>> image = np.full((3, 32, 32), 100, np.float32)
+    >>> recolour(image, LightSettings(fields=0), np.random.default_rng(0))
+    >>> float(np.ptp(image))
+    0.0
+    """
+    for _ in range(int(draw.integers(light.fields + 1))):
+        region = random_region(image.shape[1:], math.exp(draw.uniform(*np.log((0.02, 0.3)))), draw)
+        gains = np.exp(light.field_gain * draw.standard_normal((len(image), 1, 1))).astype(np.float32)
+        image[:] = blend(image, image * gains, region)
 
 
 def relight(image: Image, light: LightSettings, draw: Generator, highest: float) -> Image:
