@@ -59,7 +59,7 @@ class DifferenceOtsu(ChangeBaseline):
     Otsu, "A threshold selection method from gray-level histograms" (1979).
     """
 
-    name: ClassVar[str] = "image difference, Otsu"
+    name: ClassVar[str] = "difference-otsu"
 
     def decide(self, sample: Sample) -> ClassMap:
         """Return the change map of one pair."""
@@ -80,7 +80,7 @@ class IterativelyReweightedMad(ChangeBaseline):
 
     iterations: int = 50
     tolerance: float = 1e-4
-    name: ClassVar[str] = "IR-MAD, Otsu"
+    name: ClassVar[str] = "ir-mad"
 
     def decide(self, sample: Sample) -> ClassMap:
         """Return the change map of one pair."""
@@ -108,7 +108,7 @@ class RandomChange(ChangeBaseline):
 
     share: float = 0.5
     seed: int = 0
-    name: ClassVar[str] = "random"
+    name: ClassVar[str] = "random-change"
 
     def decide(self, sample: Sample) -> ClassMap:
         """Return the change map of one pair."""
@@ -190,3 +190,9 @@ def _map(sample: Sample, changed: NDArray[np.bool_], confidence: Plane) -> Class
         classes=CHANGE_CLASSES,
         confidence=np.clip(confidence, 0, 1).astype(np.float32),
     )
+
+
+CHANGE_BASELINES: dict[str, ChangeBaseline] = {
+    baseline.name: baseline for baseline in (DifferenceOtsu(), IterativelyReweightedMad(), RandomChange())
+}
+"""The baselines by the name under which `swath evaluate` takes them."""

@@ -14,12 +14,14 @@ from swath.imagery.bands import Unit
 from swath.imagery.units import Stretch
 from swath.models.base import Model
 from swath.models.change.lwganet_a2net import ExchangeDates, LWGANetA2Net, lwganet_a2net
+from swath.models.classify.lwganet_backbone import SMALLEST, STRIDE
 from swath.models.classify.resnet import ResNetClassifier, ResNetConfig
 from swath.models.classify.rsmamba import RSMamba, RSMambaConfig
 from swath.models.inputs import InputSpec, imagenet_rgb
 from swath.models.outputs import ClassificationOutput, PointOutput
 from swath.models.recipe import Recipe
 from swath.models.segment.effnet_unetpp import EfficientNetUnetPlusPlus, EfficientNetUnetPlusPlusConfig
+from swath.samples.nomenclature import EUROSAT_CLASSES
 from swath.samples.transforms import ColourJitter, RandomFlip, RandomResizedCrop, RandomRotate90, Sometimes
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -89,18 +91,6 @@ def trees_recipe() -> Recipe:
 
 EUROSAT_MEAN = (88.0, 97.5, 104.3)
 EUROSAT_STD = (51.7, 35.0, 29.9)
-EUROSAT_CLASSES = (
-    "AnnualCrop",
-    "Forest",
-    "HerbaceousVegetation",
-    "Highway",
-    "Industrial",
-    "Pasture",
-    "PermanentCrop",
-    "Residential",
-    "River",
-    "SeaLake",
-)
 EUROSAT_STRETCH = Stretch(unit=Unit.REFLECTANCE, low=0.0, high=0.275)
 """How EuroSAT's 8-bit pictures were made from reflectance: 0 to 0.275 becomes 0 to 255 (2,750 digital numbers)."""
 
@@ -137,7 +127,7 @@ def landuse() -> RSMamba:
 def landuse_recipe() -> Recipe:
     """Return the training of `landuse`: AdamW at 2e-3 on a cosine, CutMix, labels mostly the teacher's."""
     return Recipe(
-        epochs=40,
+        epochs=100,
         batch_size=64,
         learning_rate=2e-3,
         weight_decay=0.05,
@@ -175,7 +165,7 @@ def landuse_teacher() -> ResNetClassifier:
 def landuse_teacher_recipe() -> Recipe:
     """Return the training of the teacher: AdamW at 2e-3 on a cosine and CutMix on half of the batches."""
     return Recipe(
-        epochs=40,
+        epochs=100,
         batch_size=64,
         learning_rate=2e-3,
         weight_decay=0.05,
@@ -201,7 +191,7 @@ def landuse_teacher_recipe() -> Recipe:
 
 def change() -> LWGANetA2Net:
     """Build the change detector: LWGANet-L0 with an A2Net decoder, red, green and blue at any resolution."""
-    return lwganet_a2net(input=imagenet_rgb(window=256, overlap=64, multiple_of=32))
+    return lwganet_a2net(input=imagenet_rgb(window=256, overlap=64, multiple_of=STRIDE, square=True, minimum=SMALLEST))
 
 
 def change_recipe() -> Recipe:
