@@ -1,4 +1,4 @@
-"""Run a job in a process of its own and say what it cost."""
+"""Run a job in a process of its own and say what it cost, or time one in this process."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,3 +42,13 @@ def cost_of(module: str, *arguments: object, threads: int = 1) -> Cost:
 def best_of(repeats: int, module: str, *arguments: object) -> Cost:
     """Return the run with the least CPU time."""
     return min((cost_of(module, *arguments) for _ in range(repeats)), key=lambda cost: cost.cpu)
+
+
+def best_seconds(job: Callable[[], object], repeats: int, *, clock: Callable[[], float] = time.process_time) -> float:
+    """Return the least time that a job took in this process: CPU seconds of all threads, or those of another clock."""
+    seconds = []
+    for _ in range(repeats):
+        start = clock()
+        job()
+        seconds.append(clock() - start)
+    return min(seconds)

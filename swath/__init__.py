@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         bands,
         build,
         compare,
+        compare_frozen,
         evaluate,
         evaluate_corrupted,
         load,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         predict,
         recipe,
         train,
+        train_linear_probe,
     )
     from swath.imagery.scene import Scene
 
@@ -32,6 +34,7 @@ _LAZY = {
     "bands": ("swath.api", "bands"),
     "build": ("swath.api", "build"),
     "compare": ("swath.api", "compare"),
+    "compare_frozen": ("swath.api", "compare_frozen"),
     "evaluate": ("swath.api", "evaluate"),
     "evaluate_corrupted": ("swath.api", "evaluate_corrupted"),
     "load": ("swath.api", "load"),
@@ -39,6 +42,7 @@ _LAZY = {
     "predict": ("swath.api", "predict"),
     "recipe": ("swath.api", "recipe"),
     "train": ("swath.api", "train"),
+    "train_linear_probe": ("swath.api", "train_linear_probe"),
 }
 
 __all__ = [
@@ -47,6 +51,7 @@ __all__ = [
     "bands",
     "build",
     "compare",
+    "compare_frozen",
     "evaluate",
     "evaluate_corrupted",
     "load",
@@ -54,6 +59,7 @@ __all__ = [
     "predict",
     "recipe",
     "train",
+    "train_linear_probe",
 ]
 
 

@@ -1,12 +1,13 @@
 """Intervals over images: the totals of resampled test sets, from tallies that add up.
 
 A resample of n images is n draws with replacement; its total is a weighted sum of the images' tallies, so a
-thousand resamples cost one sparse product (Efron 1979; percentile intervals).
+thousand resamples cost one sparse product (Efron 1979; percentile intervals). What is ranked rather than summed
+counts as often as its image was drawn.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +15,10 @@ from scipy.sparse import csr_array
 
 from swath.benchmarks.report import Interval
 from swath.errors import DataError
-from swath.metrics.base import Metric, Tally
+from swath.metrics.base import Metric, Ranking, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,11 +32,15 @@ class TallyTable:
 
     counts: SparseRows = field(default_factory=lambda: SparseRows())
     sums: SparseRows = field(default_factory=lambda: SparseRows())
+    ranked: list[Ranking] = field(default_factory=list)
+    """What is ranked of each image; empty for metrics that rank nothing."""
 
     def add(self, tally: Tally) -> None:
         """Append one image."""
         self.counts.add(tally.counts)
         self.sums.add(tally.sums)
+        if tally.ranked:
+            self.ranked.append(Ranking.joined(tally.ranked))
 
     def __len__(self) -> int:
         return len(self.counts.values)
@@ -44,28 +49,39 @@ class TallyTable:
         """Yield the tally of each image, in order."""
         counts, sums = self.counts.matrix(), self.sums.matrix()
         for place in range(len(self)):
-            yield Tally(counts[[place]].toarray()[0], sums[[place]].toarray()[0])
+            yield Tally(counts[[place]].toarray()[0], sums[[place]].toarray()[0], tuple(self.ranked[place : place + 1]))
 
     def total(self) -> Tally:
         """Return the sum over all images."""
         ones = np.ones(len(self), dtype=np.int64)
-        return Tally(ones @ self.counts.matrix(), ones @ self.sums.matrix())
+        return Tally(ones @ self.counts.matrix(), ones @ self.sums.matrix(), self._draws()(ones))
+
+    def _draws(self) -> Callable[[NDArray[np.int64]], tuple[Ranking, ...]]:
+        """Return what tells the ranking of all images from how often each was drawn, joined and sorted only once."""
+        if not self.ranked:
+            return lambda drawn: ()  # noqa: ARG005 (one signature)
+        whole = Ranking.joined(self.ranked)
+        image = np.repeat(np.arange(len(self.ranked)), [len(part) for part in self.ranked])
+        order = np.argsort(-whole.scores, kind="stable")
+        image, whole = image[order], Ranking(whole.scores[order], whole.marks[order], whole.times[order])
+        return lambda drawn: (replace(whole, times=whole.times * drawn[image]),)
 
     def ordered(self, places: Sequence[int]) -> TallyTable:
         """Return the images at these places, in their order."""
-        return TallyTable(self.counts.ordered(places), self.sums.ordered(places))
+        ranked = [self.ranked[at] for at in places] if self.ranked else []
+        return TallyTable(self.counts.ordered(places), self.sums.ordered(places), ranked)
 
     def resampled(self, seed: int) -> Iterator[Tally]:
         """Yield the totals of `RESAMPLES` resampled sets."""
         generator = np.random.default_rng(seed)
-        counts, sums = self.counts.matrix(), self.sums.matrix()
+        counts, sums, ranked = self.counts.matrix(), self.sums.matrix(), self._draws()
         for _ in range(RESAMPLES // RESAMPLES_A_PRODUCT):
             drawn = [
                 np.bincount(generator.integers(len(self), size=len(self)), minlength=len(self))
                 for _ in range(RESAMPLES_A_PRODUCT)
             ]
             weights = np.stack(drawn).astype(np.int64)
-            yield from map(Tally, weights @ counts, weights @ sums)
+            yield from map(Tally, weights @ counts, weights @ sums, map(ranked, weights))
 
 
 @dataclass(eq=False)

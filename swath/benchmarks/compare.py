@@ -15,6 +15,7 @@ from swath.benchmarks.paired import Difference, McNemar, Resampled, comparable, 
 from swath.benchmarks.plots import reliability_svg
 from swath.benchmarks.report import Interval, Report, plain, reliability_to_json, shown
 from swath.errors import ConfigurationError, DataError
+from swath.samples.page import page_text
 
 if TYPE_CHECKING:
     from swath.benchmarks.evidence import Evidence
@@ -27,14 +28,6 @@ NOTES = (
     "several figures or models.",
 )
 MCNEMAR_NOTE = "McNemar's exact test counts the images that only one of the two models has wholly right."
-
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;margin:32px auto;padding:0 20px;"
-    "max-width:1100px}h1{font-size:22px;margin:0}h2{font-size:17px;margin:28px 0 8px}p{margin:6px 0;color:#555}"
-    "table{border-collapse:collapse;margin:16px 0}th,td{text-align:left;vertical-align:top;padding:6px 18px 6px 0;"
-    "border-bottom:1px solid #ddd;font-variant-numeric:tabular-nums}th{font-weight:600}small{color:#666;display:block}"
-    "code{font-size:13px;color:#666}svg{max-width:100%;height:auto}"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +124,8 @@ class ModelComparison:
         tested = any(model.mcnemar for model in self.models)
         head = "".join(f"<th>{escape(name)}</th>" for name in ("model", *figures, *(["McNemar"] if tested else [])))
         body = "".join(self._row(name, model, tested) for name, model in zip(self.names, self.models, strict=True))
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        title = escape(self.first.protocol)
-        return (
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-            f"<style>{_STYLE}</style></head><body><h1>{title}</h1><p>{escape(self._title())}</p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{self._diagrams()}{notes}</body></html>\n"
-        )
+        table = f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        return page_text(title=self.first.protocol, lead=self._title(), body=table + self._diagrams(), facts=self.notes)
 
     def _title(self) -> str:
         first = self.first

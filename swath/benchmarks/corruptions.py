@@ -26,25 +26,29 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import shapely
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from swath.benchmarks.patterns import GapShape, correlate, fractal_pattern, line_kernel, rectangle, stripe
+from swath.benchmarks.patterns import GapShape, fractal_pattern, line_kernel, rectangle, stripe
 from swath.benchmarks.value_ranges import EightBitScale, ValueRange
 from swath.errors import ConfigurationError
+from swath.geometry._compile import compiled
 from swath.geometry.windows import Size, Window
 from swath.samples.moves import Crop, Move, Resize, Rotate
 from swath.samples.objects import Objects
+from swath.samples.pixel_ops import as_type, move_grid, move_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from swath.imagery.pixels import Pixels
     from swath.samples.sample import Sample
+
+    Shown: TypeAlias = NDArray[Any]
 
 SEVERITIES = (1, 2, 3, 4, 5)
 GAP_DRAWS = 20
@@ -95,16 +99,21 @@ class Appearance(Corruption):
         """Return the sample with every slot corrupted."""
         images = {}
         for slot, pixels in sample.images.items():
-            scale = EightBitScale.of(pixels, self.value_range)
-            changed = self.changed(scale.forth(), pixels.valid, self.chance(sample, slot))
-            images[slot] = replace(pixels, values=scale.back(changed))
+            scale, chance = EightBitScale.of(pixels, self.value_range), self.chance(sample, slot)
+            if _is_shown_as_stored(scale):
+                changed = _as_bytes(self.changed(_black_where_invalid(pixels), pixels.valid, chance))
+                values = changed if pixels.valid is None else np.where(pixels.valid, changed, pixels.values)
+            else:
+                values = scale.back(self.changed(scale.forth(), pixels.valid, chance))
+            images[slot] = replace(pixels, values=values)
         return replace(sample, images=images)
 
     @abstractmethod
-    def changed(
-        self, values: NDArray[np.float64], valid: NDArray[np.bool_] | None, chance: np.random.Generator
-    ) -> NDArray[np.float64]:
-        """Return the corrupted values (C, H, W), 0 black and 255 white; `valid` (H, W) is None where all are."""
+    def changed(self, values: Shown, valid: NDArray[np.bool_] | None, chance: np.random.Generator) -> Shown:
+        """Return the corrupted values (C, H, W), 0 black and 255 white; `valid` (H, W) is None where all are.
+
+        They come as bytes from an image that is stored so, otherwise as float64, and may be returned as either.
+        """
 
 
 class GaussianNoise(Appearance):
@@ -117,9 +126,7 @@ class GaussianNoise(Appearance):
         """The standard deviation in grey levels."""
         return self.of_severity((10, 20, 35, 50, 70))
 
-    def changed(
-        self, values: NDArray[np.float64], valid: NDArray[np.bool_] | None, chance: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def changed(self, values: Shown, valid: NDArray[np.bool_] | None, chance: np.random.Generator) -> Shown:
         """Add the noise."""
         del valid
         return values + self.sigma * chance.standard_normal(values.shape)
@@ -135,13 +142,13 @@ class SaltAndPepperNoise(Appearance):
         """The share of the pixels."""
         return self.of_severity((0.01, 0.03, 0.06, 0.10, 0.15))
 
-    def changed(
-        self, values: NDArray[np.float64], valid: NDArray[np.bool_] | None, chance: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def changed(self, values: Shown, valid: NDArray[np.bool_] | None, chance: np.random.Generator) -> Shown:
         """Set the pixels."""
         del valid
-        draw = chance.random(values.shape[1:])
-        return np.where(draw < self.fraction / 2, 255.0, np.where(draw > 1 - self.fraction / 2, 0.0, values))
+        draw, changed = chance.random(values.shape[1:]), values.copy()
+        changed[:, draw < self.fraction / 2] = 255
+        changed[:, draw > 1 - self.fraction / 2] = 0
+        return changed
 
 
 class GaussianBlur(Appearance):
@@ -154,9 +161,7 @@ class GaussianBlur(Appearance):
         """The standard deviation in pixels."""
         return self.of_severity((1, 2, 3, 4, 6))
 
-    def changed(
-        self, values: NDArray[np.float64], valid: NDArray[np.bool_] | None, chance: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def changed(self, values: Shown, valid: NDArray[np.bool_] | None, chance: np.random.Generator) -> Shown:
         """Blur each band."""
         del chance
         return _mean_of_valid(values, valid, lambda plane: gaussian_filter(plane, self.sigma, mode="nearest"))
@@ -172,12 +177,10 @@ class MotionBlur(Appearance):
         """The length of the line in pixels."""
         return int(self.of_severity((5, 9, 13, 17, 25)))
 
-    def changed(
-        self, values: NDArray[np.float64], valid: NDArray[np.bool_] | None, chance: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def changed(self, values: Shown, valid: NDArray[np.bool_] | None, chance: np.random.Generator) -> Shown:
         """Blur each band along a line drawn by chance."""
         kernel = line_kernel(self.length, chance.uniform(0, math.pi))
-        return _mean_of_valid(values, valid, lambda plane: correlate(plane, kernel))
+        return _mean_of_valid(values, valid, lambda plane: _correlated(plane, kernel))
 
 
 class BrightnessContrast(Appearance):
@@ -185,14 +188,12 @@ class BrightnessContrast(Appearance):
 
     name: ClassVar[str] = "brightness/contrast"
 
-    def changed(
-        self, values: NDArray[np.float64], valid: NDArray[np.bool_] | None, chance: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def changed(self, values: Shown, valid: NDArray[np.bool_] | None, chance: np.random.Generator) -> Shown:
         """Take a tenth of the contrast and shift by 15 grey levels, times the severity."""
         seen = values.reshape(len(values), -1) if valid is None else values[:, valid]
         means = seen.mean(axis=1)[:, None, None] if seen.shape[1] else np.zeros((len(values), 1, 1))
         sign = 1 if chance.random() < 0.5 else -1
-        changed: NDArray[np.float64] = (values - means) * (1 - 0.1 * self.severity) + means + sign * 15 * self.severity
+        changed: Shown = (values - means) * (1 - 0.1 * self.severity) + means + sign * 15 * self.severity
         return changed
 
 
@@ -206,9 +207,7 @@ class Clouds(Appearance):
         """The share of the pixels that a cloud touches."""
         return self.of_severity((0.15, 0.25, 0.35, 0.45, 0.60))
 
-    def changed(
-        self, values: NDArray[np.float64], valid: NDArray[np.bool_] | None, chance: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def changed(self, values: Shown, valid: NDArray[np.bool_] | None, chance: np.random.Generator) -> Shown:
         """Blend in white where the pattern is highest."""
         del valid
         pattern = fractal_pattern(Size(*values.shape[1:]), chance, roughness=1.8)
@@ -231,9 +230,7 @@ class Haze(Appearance):
         """The mean share t of the light that comes through."""
         return self.of_severity((0.8, 0.7, 0.6, 0.5, 0.4))
 
-    def changed(
-        self, values: NDArray[np.float64], valid: NDArray[np.bool_] | None, chance: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def changed(self, values: Shown, valid: NDArray[np.bool_] | None, chance: np.random.Generator) -> Shown:
         """Mix the image with the airlight."""
         del valid
         pattern = fractal_pattern(Size(*values.shape[1:]), chance, roughness=3.0)
@@ -252,13 +249,12 @@ class DataGaps(Appearance):
         """The share of the image that all gaps take, up to whole rows."""
         return self.of_severity(self.shares)
 
-    def changed(
-        self, values: NDArray[np.float64], valid: NDArray[np.bool_] | None, chance: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def changed(self, values: Shown, valid: NDArray[np.bool_] | None, chance: np.random.Generator) -> Shown:
         """Blacken the gaps."""
         del valid
-        gaps = self.gaps(Size(*values.shape[1:]), chance)
-        return np.where(gaps, 0.0, values)
+        changed = values.copy()
+        changed[:, self.gaps(Size(*values.shape[1:]), chance)] = 0
+        return changed
 
     def gaps(self, size: Size, chance: np.random.Generator) -> NDArray[np.bool_]:
         """Return where the gaps are, (H, W): at each severity a rectangle and then a stripe more."""
@@ -282,17 +278,15 @@ class CompressionArtefacts(Appearance):
         """The quality that Pillow compresses with."""
         return int(self.of_severity((50, 30, 20, 12, 7)))
 
-    def changed(
-        self, values: NDArray[np.float64], valid: NDArray[np.bool_] | None, chance: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def changed(self, values: Shown, valid: NDArray[np.bool_] | None, chance: np.random.Generator) -> Shown:
         """Compress and read again."""
         del valid, chance
-        shown = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+        shown = _as_bytes(values)
         if len(shown) == 3:
-            read = self._compressed(shown.transpose(1, 2, 0)).transpose(2, 0, 1)
+            read = np.ascontiguousarray(self._compressed(shown.transpose(1, 2, 0)).transpose(2, 0, 1))
         else:
             read = np.stack([self._compressed(plane) for plane in shown])
-        return values + read.astype(np.float64) - shown
+        return read if shown is values else values + read.astype(np.float64) - shown
 
     def _compressed(self, plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
         stream = io.BytesIO()
@@ -316,25 +310,29 @@ class Geometric(Corruption):
         return sample
 
     def _moved(self, sample: Sample, move: Move) -> Sample:
-        size = sample.size
-        if isinstance(sample.target, Objects) and move.loses:
-            kept = mostly_inside(sample.target, move.for_frame(size, sample.target.size))
-            sample = replace(sample, target=sample.target.select(kept))
-        moved = sample.moved(move)
-        images = {
-            slot: self._blackened(pixels, moved.images[slot], move.for_frame(size, pixels.size))
-            for slot, pixels in sample.images.items()
-        }
-        return replace(moved, images=images)
+        size, target, footprint = sample.size, sample.target, sample.footprint
+        if isinstance(target, Objects) and move.loses:
+            target = target.select(mostly_inside(target, move.for_frame(size, target.size)))
+        return replace(
+            sample,
+            images={slot: self._moved_pixels(p, move.for_frame(size, p.size)) for slot, p in sample.images.items()},
+            target=None if target is None else target.moved(move.for_frame(size, target.size)),
+            footprint=None if footprint is None else move_grid(footprint, move.for_frame(size, footprint.size)),
+        )
 
-    def _blackened(self, before: Pixels, after: Pixels, move: Move) -> Pixels:
+    def _moved_pixels(self, pixels: Pixels, move: Move) -> Pixels:
         """Return moved pixels in which what came from outside is black and valid."""
-        if move.covers(before.size):
-            return after
-        outside = ~move.array(np.ones((before.size.height, before.size.width), dtype=np.bool_))
-        values = np.where(outside, EightBitScale.of(before, self.value_range).black(), after.values)
-        valid = None if before.valid is None or after.valid is None else after.valid | outside
-        return replace(after, values=values, valid=valid)
+        black = EightBitScale.of(pixels, self.value_range).black()
+        if pixels.valid is None and (black == black[0]).all():
+            values = move.array(pixels.values, fill=black.flat[0], smooth=move.interpolates)
+            values = as_type(values, pixels.values.dtype)
+            return replace(pixels, values=values, grid=move_grid(pixels.grid, move))
+        moved = move_pixels(pixels, move)
+        if move.covers(pixels.size):
+            return moved
+        outside = ~move.array(np.ones((pixels.size.height, pixels.size.width), dtype=np.bool_))
+        valid = None if pixels.valid is None or moved.valid is None else moved.valid | outside
+        return replace(moved, values=np.where(outside, black, moved.values), valid=valid)
 
 
 class Rotation(Geometric):
@@ -438,16 +436,53 @@ def mostly_inside(objects: Objects, move: Move) -> NDArray[np.bool_]:
     return kept
 
 
+def _is_shown_as_stored(scale: EightBitScale) -> bool:
+    return scale.pixels.values.dtype == np.uint8 and bool((scale.low == 0).all() and (scale.span == 255).all())
+
+
+def _black_where_invalid(pixels: Pixels) -> Shown:
+    return pixels.values if pixels.valid is None else np.where(pixels.valid, pixels.values, np.uint8(0))
+
+
+def _as_bytes(values: Shown) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return values
+    rounded = np.rint(values)
+    return np.clip(rounded, 0, 255, out=rounded).astype(np.uint8)
+
+
 def _mean_of_valid(
-    values: NDArray[np.float64],
-    valid: NDArray[np.bool_] | None,
-    smooth: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    values: Shown, valid: NDArray[np.bool_] | None, smooth: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> NDArray[np.float64]:
     """Smooth each band of (C, H, W) so that invalid pixels count for nothing."""
+    exact = values.astype(np.float64, copy=False)
     if valid is None:
-        return np.stack([smooth(plane) for plane in values])
+        return np.stack([smooth(plane) for plane in exact])
     weight = np.maximum(smooth(valid.astype(np.float64)), 1e-6)
-    return np.stack([smooth(np.where(valid, plane, 0.0)) / weight for plane in values])
+    return np.stack([smooth(np.where(valid, plane, 0.0)) / weight for plane in exact])
+
+
+def _correlated(plane: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a plane (H, W) averaged with the weights (K, K) of a kernel that is mostly 0; edges are repeated."""
+    mixed = np.zeros_like(plane)
+    _add_weighted(np.pad(plane, len(kernel) // 2, mode="edge"), np.argwhere(kernel > 0), kernel, mixed)
+    return mixed
+
+
+@compiled
+def _add_weighted(
+    padded: NDArray[np.float64], taps: NDArray[np.int64], kernel: NDArray[np.float64], mixed: NDArray[np.float64]
+) -> None:
+    height, width = mixed.shape
+    for row in range(height):
+        sums = mixed[row]
+        for tap in range(len(taps)):
+            down, along = taps[tap]
+            weight = kernel[down, along]
+            # Whole stretches, which the compiler can take several columns at a time.
+            stretch = padded[row + down, along : along + width]
+            for column in range(width):
+                sums[column] += weight * stretch[column]
 
 
 def _add_gap(gaps: NDArray[np.bool_], shape: GapShape, area: float, chance: np.random.Generator) -> None:

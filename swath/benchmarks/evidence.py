@@ -11,6 +11,7 @@ import numpy as np
 
 from swath.benchmarks.bootstrap import SparseRows, TallyTable
 from swath.errors import DataError
+from swath.metrics.base import Ranking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,6 +71,10 @@ class Evidence:
                 f"{kind}_ends": matrix.indptr,
                 f"{kind}_width": np.array(table.width),
             }
+        if self.tallies.ranked:
+            whole = Ranking.joined(self.tallies.ranked)
+            ends = np.cumsum([len(part) for part in self.tallies.ranked])
+            arrays |= {"ranked_scores": whole.scores, "ranked_marks": whole.marks, "ranked_ends": ends}
         # Through a stream, because numpy appends .npz to names that lack it.
         with Path(path).open("wb") as stream:
             np.savez_compressed(stream, **arrays)
@@ -81,7 +86,7 @@ class Evidence:
             with np.load(path, allow_pickle=False) as arrays:
                 found = str(arrays["fingerprint"])
                 keys = tuple(arrays["keys"].tolist())
-                tallies = TallyTable(_rows(arrays, "counts"), _rows(arrays, "sums"))
+                tallies = TallyTable(_rows(arrays, "counts"), _rows(arrays, "sums"), _ranked(arrays))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise DataError(f"The tallies in {path} cannot be read ({error}); evaluate the model again.") from error
         if found != fingerprint:
@@ -96,3 +101,12 @@ def _rows(arrays: Mapping[str, NDArray[Any]], kind: str) -> SparseRows:
         columns=np.split(arrays[f"{kind}_columns"], cuts),
         width=int(arrays[f"{kind}_width"]),
     )
+
+
+def _ranked(arrays: Mapping[str, NDArray[Any]]) -> list[Ranking]:
+    """Return what is ranked of each image, nothing for metrics that rank nothing."""
+    if "ranked_ends" not in arrays:
+        return []
+    cuts = arrays["ranked_ends"][:-1]
+    parts = zip(np.split(arrays["ranked_scores"], cuts), np.split(arrays["ranked_marks"], cuts), strict=True)
+    return [Ranking.of(scores, marks) for scores, marks in parts]

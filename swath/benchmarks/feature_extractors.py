@@ -41,7 +41,8 @@ class FeatureExtractor:
     """A way to make features: how its model is built, and how the study normalises for it where nothing else is asked.
 
     `scaler` says whether the features are standardised. `seeded` ones depend on a seed and are measured under several.
-    A model that is already there brings the bands that it takes; others are built for those of the data.
+    A model that is already there brings the bands that it takes; others are built for those of the data. `size` is the
+    side in pixels that the network was made for (None: any), and `origin` says where its weights come from.
 
     >>> extractor("imagestats").normalisation
     'raw'
@@ -53,6 +54,8 @@ class FeatureExtractor:
     scaler: bool = False
     seeded: bool = False
     bands: tuple[str, ...] | None = None
+    size: int | None = None
+    origin: str = ""
 
 
 def extractor(name: str) -> FeatureExtractor:
@@ -67,16 +70,31 @@ def extractor(name: str) -> FeatureExtractor:
 
 
 def model_extractor(
-    model: Model, name: str, *, normalisation: NormalisationName = "own", scaler: bool = False
+    model: Model, name: str, *, normalisation: NormalisationName = "own", scaler: bool = False, origin: str = ""
 ) -> FeatureExtractor:
     """Make any model of one image with an embedding an extractor, under its own normalisation unless said otherwise.
 
-    Raises `ConfigurationError` for a model of several images.
+    Raises `ConfigurationError` for a model of several images, or one without an embedding.
     """
     if len(model.inputs) != 1:
         raise ConfigurationError(f"'{name}' takes {', '.join(model.inputs)}; only models of one image are compared.")
-    bands = next(iter(model.inputs.values())).bands
-    return FeatureExtractor(name=name, build=lambda *_: model, normalisation=normalisation, scaler=scaler, bands=bands)
+    if type(model).embed is Model.embed:
+        raise ConfigurationError(
+            f"'{name}' gives no embedding, so its features cannot be judged; choose a model that classifies images or "
+            "one that only embeds them, such as dinov2_small or mosaiks_512_3."
+        )
+    own = next(iter(model.inputs.values()))
+    # What nobody trained was made for no size of images.
+    trained = next(model.parameters(), None) is not None
+    return FeatureExtractor(
+        name=name,
+        build=lambda *_: model,
+        normalisation=normalisation,
+        scaler=scaler,
+        bands=own.bands,
+        size=own.window if trained or own.fixed_size else None,
+        origin=origin,
+    )
 
 
 def pretrained_resnet50(
@@ -151,7 +169,13 @@ BASELINES = {
             seeded=True,
         ),
         FeatureExtractor(
-            name="resnet50_randominit", build=_random_resnet50, normalisation="divide", scaler=True, seeded=True
+            name="resnet50_randominit",
+            build=_random_resnet50,
+            normalisation="divide",
+            scaler=True,
+            seeded=True,
+            size=224,
+            origin="random ones that nobody trained",
         ),
     )
 }

@@ -206,7 +206,7 @@ def figures_of(features: FeatureSet, classifier: Classifier, *, classes: int, ne
     """
     train, test = features.train, features.test
     if classifier != "neighbours":
-        said = LinearHead.fit(train, penalised=classifier == "linear").predict(test.features)
+        said = LinearHead.fit(train, penalty=float(classifier == "linear")).predict(test.features)
         return class_figures(test.truth, said, classes)
     known = NearestNeighbours(features=train.features, truth=train.truth, classes=classes, count=neighbours)
     shares = known.shares(test.features)
@@ -235,7 +235,7 @@ def linear_probe_of(
         input=replace(setting.reading.input, window=max(size.height, size.width)),
         preparation=setting.preparation,
         scaler=(protocol.scalers or (extractor.scaler,))[0],
-        penalised="linear without penalty" not in protocol.classifiers,
+        penalty=float("linear without penalty" not in protocol.classifiers),
     )
 
 

@@ -55,21 +55,6 @@ def line_kernel(length: int, angle: float) -> NDArray[np.float64]:
     return inner
 
 
-def correlate(plane: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a plane (H, W) averaged with the weights of a kernel that is mostly 0; edges are repeated.
-
-    >>> correlate(np.array([[0.0, 3.0, 0.0]]), line_kernel(3, 0.0)).round(6).tolist()
-    [[1.0, 1.0, 1.0]]
-    """
-    reach = len(kernel) // 2
-    padded = np.pad(plane, reach, mode="edge")
-    height, width = plane.shape
-    mixed = np.zeros_like(plane)
-    for row, column in np.argwhere(kernel > 0):
-        mixed += kernel[row, column] * padded[row : row + height, column : column + width]
-    return mixed
-
-
 def rectangle(size: Size, area: float, chance: np.random.Generator) -> Window:
     """Return a rectangle of about this area, from half to twice as wide as high, at a random place."""
     aspect = math.exp(chance.uniform(-math.log(2), math.log(2)))

@@ -1,13 +1,12 @@
 """Whatever can be evaluated: samples in, one annotation a sample out.
 
-A model is wrapped so that it takes samples of any size: sides that its strides do not divide are padded by
+A model is wrapped so that it takes samples of any size: sides that it does not take are padded by
 reflection and the answer is cut back, and a model of one fixed size sees the sample resized.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -23,6 +22,7 @@ from swath.models.base import Model
 from swath.samples.moves import Resize
 
 if TYPE_CHECKING:
+    from swath.models.inputs import InputSpec
     from swath.samples.annotation import Annotation
     from swath.samples.sample import Sample
 
@@ -84,7 +84,7 @@ class ModelPredictor:
         if fixed is not None and fixed != size:
             shown = [sample.moved(Resize(fixed)) for sample in samples]
         else:
-            shown = [pad_to_multiple(sample, math.lcm(*(spec.multiple_of for spec in specs))) for sample in samples]
+            shown = [pad_to_fit(sample, *specs) for sample in samples]
         answers = self.model.predict(self.model.prepare(shown).to(self.model.device))
         if shown[0].size == size:
             return answers
@@ -93,18 +93,23 @@ class ModelPredictor:
         return [answer.crop(Window(0, 0, size.height, size.width)) for answer in answers]
 
 
-def pad_to_multiple(sample: Sample, multiple: int) -> Sample:
-    """Return a sample without target whose sides are padded below and right, by reflection, to multiples.
+def pad_to_fit(sample: Sample, *specs: InputSpec) -> Sample:
+    """Return a sample padded below and right, by reflection and without target, to the least size that all inputs take.
 
     A sample that needs no padding comes back as it is. Raises `ShapeError` where slots differ in size.
     """
-    size = sample.size
-    height, width = (-(-side // multiple) * multiple for side in (size.height, size.width))
-    if Size(height, width) == size:
+    size = wanted = sample.size
+    while any(spec.size_around(wanted) != wanted for spec in specs):
+        for spec in specs:
+            wanted = spec.size_around(wanted)
+    if wanted == size:
         return sample
     if any(pixels.size != size for pixels in sample.images.values()):
-        raise ShapeError(f"'{sample.key}' has slots of several sizes, none of them multiples of {multiple}; resize it.")
-    images = {slot: _reflected(pixels, Size(height, width)) for slot, pixels in sample.images.items()}
+        raise ShapeError(
+            f"'{sample.key}' has slots of several sizes and {size.height} x {size.width} pixels, which the model does "
+            f"not take; resize all to {wanted.height} x {wanted.width}."
+        )
+    images = {slot: _reflected(pixels, wanted) for slot, pixels in sample.images.items()}
     return replace(sample, images=images, target=None)
 
 

@@ -135,6 +135,10 @@ def evaluate(
         str | None, typer.Option(help="Also on imagery made worse: all, or names of corruptions with commas.")
     ] = None,
     severities: Annotated[str, typer.Option(help="Of the corruptions, 1 to 5.")] = "1,2,3,4,5",
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="Judge by frozen features instead: nearest neighbours and a linear probe.")
+    ] = False,
+    size: Annotated[int | None, typer.Option(help="With --frozen: side in pixels to which images are resized.")] = None,
     device: DeviceOption = "auto",
     limit: Annotated[int | None, typer.Option(help="Evaluate so many samples, evenly spaced.")] = None,
     overwrite: OverwriteOption = False,
@@ -145,54 +149,72 @@ def evaluate(
     judging = Judging.of(
         words, output=output, page=page, device=device, limit=limit, overwrite=overwrite, out=out, errors=errors
     )
-    if corrupt is None:
-        judging.run()
-    else:
+    if corrupt is not None and frozen:
+        raise ConfigurationError("--corrupt and --frozen are two evaluations; ask for one at a time.")
+    if size is not None and not frozen:
+        raise ConfigurationError("--size is for --frozen; otherwise images are seen as the protocol says.")
+    if frozen:
+        judging.frozen(size=size)
+    elif corrupt is not None:
         judging.corrupted(corrupt, severities)
+    else:
+        judging.run()
 
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Argument(help="A builder, such as landuse, trees or rsmamba_base.")],
+    model: Annotated[
+        str, typer.Argument(help="A builder, such as landuse, trees or rsmamba_base; or linear-probe, with --embedder.")
+    ],
     data: Annotated[str, typer.Argument(help="DATASET=FOLDER.")],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for the log, checkpoints and the best weights.")
     ],
     epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step, instead of the recipe's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Its peak, instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
     validation: Annotated[
         float | None, typer.Option(help="Share of the training part held back to choose the weights by.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side in pixels to which images are resized, instead of the network's.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option("--from", help="Weights to start from: a model by name or folder, or a file of published ones."),
     ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(help="Trained weights whose answers are part of the labels (recipes with a teacher_share)."),
     ] = None,
+    embedder: Annotated[
+        str | None,
+        typer.Option(help="Of linear-probe: a model by name or folder, a builder such as dinov2_small, mosaiks_512_3."),
+    ] = None,
     device: DeviceOption = "auto",
     resume: ResumeOption = True,
 ) -> None:
     """Train a model by the recipe that lives beside it; the best weights are left in OUTPUT/best."""
-    from swath.api import recipe as recipe_of
-    from swath.api import train as train_model
-    from swath.cli.progress import TrainingLine
-    from swath.training.distributed import Process
+    from swath.cli.training import Training
 
-    changes = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
-    with TrainingLine(errors) as line:
-        result = train_model(
-            model,
-            data,
-            folder=output,
-            recipe=recipe_of(model, **changes),
-            validation=validation,
-            teacher=teacher,
-            device=device,
-            resume=resume,
-            progress=line.show,
-        )
-    if not Process.from_environment().is_main:
-        return
-    best = f"{result.best_value:.4f} at epoch {result.best_epoch}" if result.best_value is not None else "not measured"
-    out.print(f"{output / 'best'} (best {best})")
+    training = Training(
+        model=model,
+        data=data,
+        folder=output,
+        validation=validation,
+        seed=seed,
+        size=size,
+        weights=weights,
+        device=device,
+        out=out,
+        errors=errors,
+    )
+    changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    if training.is_probe:
+        training.probe(embedder, unused={**changes, "teacher": teacher})
+    else:
+        training.network(changes, teacher=teacher, resume=resume, embedder=embedder)
 
 
 @data_app.command("check")

@@ -217,7 +217,9 @@ def _parts(spec: DatasetSpec, records: list[Record], root: Path, missing: list[s
     for part, found in parts.items():
         published = spec.counts.get(part)
         if published is not None and published != len(found):
-            missing.append(f"The part '{part}' holds {len(found)} images; as published it has {published}.")
+            missing.append(
+                f"The part '{part}' holds {len(found)} images; as published it has {published}: complete the data set."
+            )
         elif not found and part != "validation":  # many data sets have none
             missing.append(f"The part '{part}' holds no image; complete the data set.")
     return parts
@@ -227,7 +229,7 @@ def _lacking_classes(spec: DatasetSpec, look: _Look) -> Iterator[str]:
     for part, counts in look.counts.items():
         lacking = [name for name in spec.classes if not counts[name]]
         if look.counted and lacking and set(counts) <= set(spec.classes):
-            yield f"The part '{part}' has no {look.counted} of the class {', '.join(lacking)}."
+            yield f"The part '{part}' has no {look.counted} of the class {', '.join(lacking)}; complete the data set."
 
 
 def _ordered(counts: Counter[str], classes: tuple[str, ...]) -> dict[str, int]:

@@ -12,6 +12,8 @@ from swath.datasets.change_maps import CHANGE_MAPS
 from swath.datasets.eurosat_msi import EUROSAT_MSI, EUROSAT_MSI_TORCHGEO
 from swath.datasets.firerisk import FIRERISK, FIRERISK_20, FIRERISK_50
 from swath.datasets.made_pairs import URBAN_TREE_PAIRS
+from swath.datasets.objects import OBJECT_SETS
+from swath.datasets.rsicd import RSICD
 from swath.datasets.scenes import AID, EUROSAT_RGB, NWPU_RESISC45, SCENE_VARIANTS, UC_MERCED, folder_dataset
 from swath.datasets.so2sat import SO2SAT, SO2SAT_BLOCK, SO2SAT_CULTURE_10, SO2SAT_RANDOM
 from swath.datasets.spec import Dataset, DatasetSpec
@@ -38,6 +40,8 @@ _SPECS = {
         FIRERISK_50,
         MASSACHUSETTS_BUILDINGS,
         NWPU_RESISC45,
+        *OBJECT_SETS,
+        RSICD,
         *SCENE_VARIANTS,
         SECOND,
         SO2SAT,
@@ -66,7 +70,7 @@ def datasets() -> tuple[DatasetSpec, ...]:
     """Return every declared data set, by name.
 
     >>> [spec.name for spec in datasets()][:2]
-    ['aid', 'bigearthnet-s2']
+    ['aerial-cars', 'aid']
     """
     return tuple(_SPECS[name] for name in sorted(_SPECS))
 

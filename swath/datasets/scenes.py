@@ -14,22 +14,12 @@ from swath.datasets.splits import ListSplit, PerClassFractionSplit, RecordedSpli
 from swath.datasets.statistics import BandStatistics
 from swath.errors import ConfigurationError
 from swath.imagery.bands import Unit
+from swath.samples.nomenclature import EUROSAT_CLASSES
 
 EUROSAT_RGB = DatasetSpec(
     name="eurosat",
     title="EuroSAT RGB: land use and land cover of Europe in 64-pixel Sentinel-2 chips",
-    classes=(
-        "AnnualCrop",
-        "Forest",
-        "HerbaceousVegetation",
-        "Highway",
-        "Industrial",
-        "Pasture",
-        "PermanentCrop",
-        "Residential",
-        "River",
-        "SeaLake",
-    ),
+    classes=EUROSAT_CLASSES,
     licence="MIT (EuroSAT); Sentinel-2 data free and open (Copernicus)",
     citation=(
         "Helber et al. 2019: EuroSAT: A Novel Dataset and Deep Learning Benchmark for Land Use and Land "
@@ -95,9 +85,9 @@ UC_MERCED = DatasetSpec(
         "Yang and Newsam 2010: Bag-of-Visual-Words and Spatial Extensions for Land-Use Classification. "
         "ACM SIGSPATIAL GIS"
     ),
-    source="University of California, Merced: archive UCMerced_LandUse, folder Images",
+    source="University of California, Merced: archive UCMerced_LandUse, folder Images (TIFF; JPEG copies do too)",
     layout=ClassFolders(),
-    splits=PerClassFractionSplit(fraction=0.7),
+    splits=SeededSplit(shares={"train": 0.8, "test": 0.2}, seed=0),
     bands=("red", "green", "blue"),
     unit=Unit.EIGHT_BIT,
     gsd=0.3048,
@@ -174,6 +164,12 @@ UC_MERCED_TORCHGEO = replace(
     statistics={"image": _UC_MERCED_STATISTICS},
     **published_lists("uc_merced", train=1_260, validation=420, test=420),
 )
+UC_MERCED_70 = replace(
+    UC_MERCED,
+    name="uc-merced-70",
+    title=f"{UC_MERCED.title}; 70 % of each class to train, as in RSMamba",
+    splits=PerClassFractionSplit(fraction=0.7),
+)
 
 
 def _resisc45(suffix: str, what: str, splits: SplitRule, **changes: Any) -> DatasetSpec:
@@ -222,6 +218,7 @@ NWPU_RESISC45_LWGANET = _resisc45(
 
 SCENE_VARIANTS = (
     EUROSAT_RGB_TORCHGEO,
+    UC_MERCED_70,
     UC_MERCED_TORCHGEO,
     NWPU_RESISC45_10,
     NWPU_RESISC45_20,

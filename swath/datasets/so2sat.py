@@ -10,6 +10,7 @@ from swath.datasets.splits import DividedPart, RecordedSplit
 from swath.datasets.statistics import BandStatistics
 from swath.imagery.bands import Band, Unit
 from swath.imagery.sensors import SENTINEL_2_L1C
+from swath.samples.nomenclature import LOCAL_CLIMATE_ZONES
 
 RADAR_BANDS = tuple(
     Band(name=name, role=role, gsd=10.0, unit=Unit.LINEAR_POWER, physical_unit=Unit.LINEAR_POWER)
@@ -85,25 +86,7 @@ def _files(*folders: str, **parts: str) -> PlacedArrayRows:
 SO2SAT = DatasetSpec(
     name="so2sat",
     title="So2Sat LCZ42 versions 2 and 4: 42 cities to train, the halves of 10 others to validate and to test",
-    classes=(
-        "Compact high rise",
-        "Compact mid rise",
-        "Compact low rise",
-        "Open high rise",
-        "Open mid rise",
-        "Open low rise",
-        "Lightweight low rise",
-        "Large low rise",
-        "Sparsely built",
-        "Heavy industry",
-        "Dense trees",
-        "Scattered trees",
-        "Bush/scrub",
-        "Low plants",
-        "Bare rock or paved",
-        "Bare soil or sand",
-        "Water",
-    ),
+    classes=LOCAL_CLIMATE_ZONES,
     licence="CC BY 4.0",
     citation=(
         "Zhu et al. 2020: So2Sat LCZ42: A Benchmark Data Set for the Classification of Global Local Climate Zones. "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swath.datasets.formats.images import read_image
-from swath.errors import DataError
+from swath.errors import ConfigurationError, DataError
 from swath.imagery.bands import Band, Sensor, Unit
 from swath.samples.sample import Sample
 
@@ -74,13 +74,18 @@ class DatasetSpec:
         """
         folder = Path(root)
         records = self.layout.records(folder, self.classes)
-        if split != ALL:
-            parts = self.splits.parts(records, folder)
-            if split not in parts:
-                raise DataError(f"The data set '{self.name}' has no part '{split}'; it has {', '.join(parts)}, {ALL}.")
-            records = parts[split]
+        parts = self.splits.parts(records, folder) if split != ALL else {ALL: records}
+        if split not in parts:
+            raise DataError(
+                f"The data set '{self.name}' has no part '{split}'; it has {', '.join(parts)}, {ALL}: name one of them."
+            )
+        records = parts[split]
         if not records:
-            raise DataError(f"The part '{split}' of '{self.name}' in {folder} holds no image; complete the data set.")
+            held = ", ".join(f"{len(found)} in '{part}'" for part, found in parts.items() if found) or "none at all"
+            raise DataError(
+                f"The part '{split}' of '{self.name}' in {folder} holds no image (there are {held}); complete the data "
+                "set, or name another part."
+            )
         return Dataset(spec=self, split=split, records=tuple(records), cache={} if cached else None)
 
 
@@ -149,15 +154,21 @@ class Dataset:
     def divide(self, share: float, *, seed: int = 0) -> Division:
         """Hold back a share, such as for validation, by the same rule as the data set's own split.
 
-        Places stay whole, and shares are kept within classes.
+        Places stay whole, and shares are kept within classes. Raises `ConfigurationError` for a share outside 0 to 1
+        and `DataError` where a part would be empty.
         """
+        if not 0 < share < 1:
+            raise ConfigurationError(f"The share to hold back is above 0 and below 1, such as 0.1; found {share}.")
         shares = {"held": share, "rest": 1 - share}
         parts = self.spec.splits.divide(self.records, shares, seed)
         held, rest = (
             replace(self, records=tuple(parts[part]), cache=None if self.cache is None else {}) for part in shares
         )
         if not (len(held) and len(rest)):
-            raise DataError(f"A share of {share} of the {len(self)} samples of '{self.spec.name}' leaves a part empty.")
+            raise DataError(
+                f"A share of {share} of the {len(self)} samples of '{self.spec.name}' leaves {len(held)} to hold back "
+                f"and {len(rest)} to learn from; neither may be empty: take a share nearer one half, or more samples."
+            )
         return Division(rest=rest, held=held)
 
     def describe(self) -> Summary:

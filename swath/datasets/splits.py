@@ -149,7 +149,9 @@ class PlaceSplit(SplitRule):
     def _found(self, record: Record) -> re.Match[str]:
         found = re.search(self.place, record.stem.rpartition("/")[2])
         if found is None:
-            raise DataError(f"The name '{record.key}' does not say its place in the form '{self.place}'.")
+            raise DataError(
+                f"The name '{record.key}' does not say its place in the form '{self.place}'; rename it or leave it out."
+            )
         return found
 
 
@@ -173,7 +175,10 @@ class FolderSplit(SplitRule):
             for folder in record.key.casefold().split("/")[:-1]:
                 if folder in part_of_folder:
                     return part_of_folder[folder]
-            raise DataError(f"'{record.key}' in {root} lies in none of the folders {', '.join(part_of_folder)}.")
+            raise DataError(
+                f"'{record.key}' in {root} lies in none of the folders {', '.join(part_of_folder)}; move it into one "
+                "of them, or leave it out."
+            )
 
         return gather(records, part_of, tuple(self.folders))
 
@@ -207,9 +212,14 @@ class ListSplit(SplitRule):
                 if unit is None:
                     raise DataError(f"{path} names '{line}', which is not in {root}; complete the data set.")
                 if known[unit] > 1:
-                    raise DataError(f"{path} names '{line}', which is the name of {known[unit]} images in {root}.")
+                    raise DataError(
+                        f"{path} names '{line}', which is the name of {known[unit]} images in {root}; keep one of them."
+                    )
                 if part_of.setdefault(unit, part) != part:
-                    raise DataError(f"'{line}' is in the lists of both '{part_of[unit]}' and '{part}' in {root}.")
+                    raise DataError(
+                        f"'{line}' is in the lists of both '{part_of[unit]}' and '{part}' in {root}; a model must not "
+                        "be tested on what it has learnt from: strike it from one of them."
+                    )
         return gather(records, lambda record: part_of.get(self._listed(record)), tuple(self.files))
 
     def fits(self, records: Sequence[Record], root: Path) -> bool:  # noqa: ARG002 (one signature)
@@ -287,7 +297,10 @@ class RecordedSplit(SplitRule):
         """Sort records by the part they name; raise `DataError` for one that names none of these."""
         for record in records:
             if record.part not in self.names:
-                raise DataError(f"'{record.key}' in {root} belongs to none of the parts {', '.join(self.names)}.")
+                raise DataError(
+                    f"'{record.key}' in {root} belongs to none of the parts {', '.join(self.names)}; move it into the "
+                    "folder of one of them, or leave it out."
+                )
         return gather(records, lambda record: record.part, self.names)
 
     def fits(self, records: Sequence[Record], root: Path) -> bool:  # noqa: ARG002 (one signature)

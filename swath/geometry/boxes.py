@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from swath.errors import GeometryError
 from swath.geometry._compile import compiled
+from swath.geometry._overlap import upright_shared_area
+from swath.geometry.suppression import Decay, Shapes, Suppressed, check_threshold, suppressed
 from swath.geometry.windows import Size
 
 
@@ -88,16 +90,25 @@ def non_maximum_suppression(
     >>> non_maximum_suppression(boxes, np.array([0.5, 0.9, 0.7]), iou_threshold=0.5)
     array([1, 2])
     """
-    checked = as_boxes(boxes)
-    if not 0.0 <= iou_threshold <= 1.0:
-        raise GeometryError(f"The IoU threshold lies between 0 and 1, found {iou_threshold}.")
-    ranking = rank_by_score(scores, len(checked))
-    groups = as_labels(labels, len(checked))
-    along_x = np.argsort(checked[:, 0], kind="stable")
-    places = np.empty_like(along_x)
-    places[along_x] = np.arange(len(along_x))
-    kept: NDArray[np.int64] = along_x[_suppress(checked[along_x], groups[along_x], places[ranking], iou_threshold)]
-    return kept
+    check_threshold(iou_threshold)
+    return _suppressed(boxes, scores, iou_threshold, labels).indices
+
+
+def soft_non_maximum_suppression(
+    boxes: NDArray[Any], scores: NDArray[Any], decay: Decay, labels: NDArray[Any] | None = None
+) -> Suppressed:
+    """Boxes (N, 4) with scores (N,) lowered by better boxes that overlap them, best first.
+
+    Again and again the best box left is taken, and the scores of those that overlap it decay; with integer
+    `labels` (N,) only within a label.
+
+    Raises `GeometryError` for shapes that differ, numbers that are not finite, and negative scores.
+
+    >>> boxes = np.array([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [8.0, 8.0, 9.0, 9.0]])
+    >>> soft_non_maximum_suppression(boxes, np.array([0.5, 0.9, 0.7]), Decay(method="linear")).scores
+    array([0.9  , 0.7  , 0.125])
+    """
+    return _suppressed(boxes, scores, decay, labels)
 
 
 def as_boxes(boxes: NDArray[Any]) -> NDArray[np.float64]:
@@ -158,53 +169,21 @@ def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @compiled
-def _overlap(a: NDArray[np.float64], i: int, b: NDArray[np.float64], j: int, area_a: float, area_b: float) -> float:
-    """Intersection over union of boxes a[i] and b[j], 0 where either has no area."""
-    height = min(a[i, 3], b[j, 3]) - max(a[i, 1], b[j, 1])
-    width = min(a[i, 2], b[j, 2]) - max(a[i, 0], b[j, 0])
-    if width <= 0.0 or height <= 0.0 or area_a == 0.0 or area_b == 0.0:
-        return 0.0
-    shared = width * height
-    return float(shared / (area_a + area_b - shared))
-
-
-@compiled
 def _iou_matrix(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     areas_a, areas_b = _areas(a), _areas(b)
-    overlaps = np.empty((len(a), len(b)))
+    overlaps = np.zeros((len(a), len(b)))
     for i in range(len(a)):
         for j in range(len(b)):
-            overlaps[i, j] = _overlap(a, i, b, j, areas_a[i], areas_b[j])
+            shared = upright_shared_area(a, i, b, j)
+            if shared > 0.0:
+                overlaps[i, j] = shared / (areas_a[i] + areas_b[j] - shared)
     return overlaps
 
 
-@compiled
-def _suppress(
-    boxes: NDArray[np.float64], labels: NDArray[np.int64], ranking: NDArray[np.int64], threshold: float
-) -> NDArray[np.int64]:
-    """Suppress greedily; boxes come sorted by x_min, which bounds where an overlapping one can stand."""
-    areas = _areas(boxes)
-    starts = boxes[:, 0].copy()
-    widest = 0.0
-    for i in range(len(boxes)):
-        widest = max(widest, boxes[i, 2] - boxes[i, 0])
-    dropped = np.zeros(len(boxes), dtype=np.bool_)
-    kept = np.empty(len(boxes), dtype=np.int64)
-    count = 0
-    for i in ranking:
-        if dropped[i]:
-            continue
-        kept[count] = i
-        count += 1
-        # IoU is at most the ratio of the widths, so no box wider than this can be dropped by box i.
-        width = boxes[i, 2] - boxes[i, 0]
-        reach = min(widest, width / threshold * (1.0 + 1e-9)) if threshold > 0.0 else widest
-        for j in range(np.searchsorted(starts, boxes[i, 0] - reach), len(boxes)):
-            if boxes[j, 0] >= boxes[i, 2]:
-                break
-            if j == i or dropped[j] or labels[j] != labels[i]:
-                continue
-            # A better box that was kept already has been compared with box i, and is not over the threshold.
-            if _overlap(boxes, i, boxes, j, areas[i], areas[j]) > threshold:
-                dropped[j] = True
-    return kept[:count].copy()
+def _suppressed(
+    boxes: NDArray[Any], scores: NDArray[Any], rule: float | Decay, labels: NDArray[Any] | None
+) -> Suppressed:
+    checked = as_boxes(boxes)
+    ranking = rank_by_score(scores, len(checked))
+    shapes = Shapes(bounds=checked, areas=_areas(checked))
+    return suppressed(shapes, scores.astype(np.float64), ranking, as_labels(labels, len(checked)), rule)

@@ -70,9 +70,9 @@ def plan_for(model: Model, scene: Size, block: Size, options: RunOptions) -> Win
         return WindowPlan(scene=scene, step=Size(window - overlap, window - overlap), halo=overlap // 2)
     side = Size(window, window)
     if not spec.fixed_size and max(scene.height, scene.width) <= window:
-        side = Size(_rounded(scene.height, spec.multiple_of), _rounded(scene.width, spec.multiple_of))
+        side = spec.size_around(scene)
         overlap = 0
-    aligned = None if spec.fixed_size else block
+    aligned = None if spec.fixed_size or spec.square else block
     plan = plan_windows(scene, window=side, overlap=overlap, block=aligned, multiple_of=spec.multiple_of)
     if min(plan.step.height, plan.step.width) < 2 * plan.halo:
         plan = plan_windows(scene, window=side, overlap=overlap, multiple_of=spec.multiple_of)
@@ -81,10 +81,6 @@ def plan_for(model: Model, scene: Size, block: Size, options: RunOptions) -> Win
 
 def _answers_labels(model: Model) -> bool:
     return isinstance(getattr(model.config, "output", None), ClassificationOutput)
-
-
-def _rounded(length: int, multiple_of: int) -> int:
-    return -(-length // multiple_of) * multiple_of
 
 
 def _window_that_fits(model: Model, spec: InputSpec, overlap: int) -> int:

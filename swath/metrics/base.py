@@ -1,7 +1,8 @@
 """The contract of every metric: a tally an image, tallies that add up, and figures read off their total.
 
 Because tallies are additive, the totals over a test set are exact, parts of a set may be counted apart and
-joined, and an interval over images costs a reweighted sum rather than a second evaluation.
+joined, and an interval over images costs a reweighted sum rather than a second evaluation. Detections, which
+only their order by score over the whole set can judge, are kept one by one beside the sums (`Ranking`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 from swath.errors import AnnotationError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from swath.metrics.calibration import Reliability
@@ -24,8 +27,42 @@ Kind = TypeVar("Kind", bound="Annotation")
 
 
 @dataclass(frozen=True, eq=False)
+class Ranking:
+    """Scored things that cannot be summed but only ranked together, one a row, in the order of the images.
+
+    `scores` (R,) float64, `marks` (R, C) int64 what else a metric has to know of each, and `times` (R,) int64 how
+    often each counts: once, or in a resampled set as often as its image was drawn.
+
+    >>> one = Ranking.of(np.array([0.5]), np.array([[3]]))
+    >>> Ranking.joined([one, one]).marks.tolist()
+    [[3], [3]]
+    """
+
+    scores: NDArray[np.float64]
+    marks: NDArray[np.int64]
+    times: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, scores: NDArray[np.floating], marks: NDArray[np.int64]) -> Ranking:
+        """Return things that count once each."""
+        return cls(scores.astype(np.float64), marks, np.ones(len(scores), dtype=np.int64))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ranking]) -> Ranking:
+        """Return all rows of one part or more, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("scores", "marks", "times")))
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, eq=False)
 class Tally:
     """What one image, or many, add to a metric: `counts` (int64, exact) and `sums` (float64), both 1-D.
+
+    `ranked` holds what is ranked instead, in one part or a few; metrics without a ranking leave it empty.
 
     >>> one = Tally(np.array([1, 2]), np.array([0.5]))
     >>> (one + one).counts.tolist(), (one + one).sums.tolist()
@@ -34,9 +71,14 @@ class Tally:
 
     counts: NDArray[np.int64]
     sums: NDArray[np.float64]
+    ranked: tuple[Ranking, ...] = ()
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(self.counts + other.counts, self.sums + other.sums)
+        ranked = self.ranked + other.ranked
+        # Joining only parts of like length copies each row no more often than their number has binary digits.
+        while len(ranked) > 1 and 2 * len(ranked[-1]) >= len(ranked[-2]):
+            ranked = (*ranked[:-2], Ranking.joined(ranked[-2:]))
+        return Tally(self.counts + other.counts, self.sums + other.sums, ranked)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from swath.geometry._compile import compiled
 from swath.metrics.base import share
 
 if TYPE_CHECKING:
@@ -53,13 +54,14 @@ class Reliability:
     @classmethod
     def of(cls, confidence: NDArray[np.floating], right: NDArray[np.bool_]) -> Reliability:
         """Sort predictions (N,) with confidences 0 to 1 into the bins."""
-        exact = confidence.astype(np.float64)
-        bins = np.clip(np.ceil(exact * BINS).astype(np.int64) - 1, 0, BINS - 1)
-        return cls(
-            seen=np.bincount(bins, minlength=BINS).astype(np.int64, copy=False),
-            right=np.bincount(bins[right], minlength=BINS).astype(np.int64, copy=False),
-            confidence=np.bincount(bins, weights=exact, minlength=BINS).astype(np.float64, copy=False),
-        )
+        found = cls.empty()
+        _sort(confidence.astype(np.float64), right, found.seen, found.right, found.confidence)
+        return found
+
+    @classmethod
+    def empty(cls) -> Reliability:
+        """Return the reliability of no predictions."""
+        return cls(np.zeros(BINS, dtype=np.int64), np.zeros(BINS, dtype=np.int64), np.zeros(BINS))
 
     def expected_calibration_error(self) -> float:
         """Return the gap between confidence and accuracy, averaged over the predictions bin by bin."""
@@ -82,3 +84,29 @@ class Reliability:
             )
             for number, (seen, right, confidence) in enumerate(zip(self.seen, self.right, self.confidence, strict=True))
         )
+
+
+@compiled
+def bin_of(confidence: float) -> int:
+    """Return the number of the bin that a confidence falls in.
+
+    >>> bin_of(0.0), bin_of(0.5), bin_of(1.0)
+    (0, 7, 14)
+    """
+    return min(max(math.ceil(confidence * BINS) - 1, 0), BINS - 1)
+
+
+@compiled
+def _sort(
+    confidence: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    seen: NDArray[np.int64],
+    hits: NDArray[np.int64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Add predictions (N,) to the bins."""
+    for place in range(len(confidence)):
+        number = bin_of(confidence[place])
+        seen[number] += 1
+        hits[number] += right[place]
+        sums[number] += confidence[place]

@@ -14,9 +14,9 @@ import numpy as np
 
 from swath.errors import AnnotationError, ConfigurationError
 from swath.metrics.base import Metric, Tally, expect_kind, share
-from swath.metrics.calibration import BINS, Reliability
+from swath.metrics.calibration import BINS, Reliability, bin_of
 from swath.metrics.classes import class_positions
-from swath.metrics.confusion import ConfusionMatrix, count_pairs, true_positions
+from swath.metrics.confusion import ConfusionMatrix, true_positions
 from swath.samples.labels import Label
 
 if TYPE_CHECKING:
@@ -60,21 +60,25 @@ class ClassificationMetric(Metric):
         said, true = expect_kind(prediction, Label, "prediction"), expect_kind(truth, Label, "truth")
         if not said.exclusive or not true.exclusive or true.scores.max() < 1:
             raise AnnotationError("This metric compares labels of exclusive classes, and each truth must be one class.")
-        place = int(true.scores.argmax())
-        row = true_positions(true.classes, self.classes)[[place]]
+        row = int(true_positions(true.classes, self.classes)[true.scores.argmax()])
         columns = class_positions(said.classes, self.classes)
-        ranking = np.argsort(-said.scores, kind="stable")
-        matrix = count_pairs(row, columns[ranking[:1]], len(self.classes))
-        found = [bool((columns[ranking[:k]] == row).any()) for k in self.counted_top_k]
-        reliability = Reliability.of(said.scores[ranking[:1]], columns[ranking[:1]] == row)
         scores = said.scores.astype(np.float64)
-        brier = np.square(scores).sum() - 2 * scores[columns == row[0]].sum() + 1
-        return Tally(
-            counts=np.concatenate(
-                [matrix.ravel(), np.array(found, dtype=np.int64), reliability.seen, reliability.right]
-            ),
-            sums=np.append(reliability.confidence, brier),
-        )
+        best = int(scores.argmax())
+        column, confidence = int(columns[best]), float(scores[best])
+        number = bin_of(confidence)
+        # Written into place: an evaluation tallies tens of thousands of images, and each array made would cost more.
+        cells, tops = len(self.classes) * (len(self.classes) + 1), self.counted_top_k
+        counts = np.zeros(cells + len(tops) + 2 * BINS, dtype=np.int64)
+        counts[row * (len(self.classes) + 1) + column] = 1
+        if tops:
+            places = np.flatnonzero(columns[np.argsort(-scores, kind="stable")] == row)
+            counts[cells : cells + len(tops)] = [len(places) > 0 and places[0] < k for k in tops]
+        counts[number - 2 * BINS] = 1
+        counts[number - BINS] = column == row
+        sums = np.zeros(BINS + 1)
+        sums[number] = confidence
+        sums[-1] = np.square(scores).sum() - 2 * scores[columns == row].sum() + 1
+        return Tally(counts=counts, sums=sums)
 
     def confusion(self, total: Tally | None = None) -> ConfusionMatrix:
         """Return the confusion matrix of a total, by default the running one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,9 +92,9 @@ def count_pairs(true: NDArray[np.int64], predicted: NDArray[np.int64], classes: 
     return counts.astype(np.int64, copy=False).reshape(classes, width)
 
 
+@lru_cache(maxsize=256)
 def true_positions(have: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return `class_positions` for a truth; raise `AnnotationError` when a class is not among those
-    measured."""
+    """Return `class_positions` for a truth; raise `AnnotationError` when a class is not among those measured."""
     positions = class_positions(have, wanted)
     unknown = [name for name, position in zip(have, positions, strict=True) if position == len(wanted)]
     if unknown:

@@ -15,10 +15,11 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 from scipy.spatial import KDTree
 
-from swath.errors import ConfigurationError
+from swath.errors import AnnotationError, ConfigurationError
 from swath.metrics.base import Metric, Tally, expect_kind, expect_same_frame, harmonic_mean, share
 from swath.metrics.classes import class_positions
 from swath.metrics.confusion import true_positions
+from swath.metrics.counting import CountErrors
 from swath.samples.vectors import Points
 
 if TYPE_CHECKING:
@@ -106,10 +107,8 @@ class PointMetric(Metric):
 
     `radii` are in metres, `gsd` is the metres a pixel; without `gsd` radii and distances are in pixels.
     Points match only points of the same class, by name; with several classes the totals run over all of them.
-    With e the predicted less the true count of an image, the count figures are the mean of |e|, the root of
-    the mean of e squared, the mean of e (bias), the mean of |e| / true over images that have points, and R2 =
-    1 - sum e^2 / sum (true - mean)^2. All 0 / 0 of precision, recall and F1 are 0; other figures without a
-    meaning are NaN.
+    The count figures are those of `CountErrors`. All 0 / 0 of precision, recall and F1 are 0; other figures
+    without a meaning are NaN. Points to be ignored have no rule here and are refused.
 
     >>> trees = {"classes": ("tree",), "height": 64, "width": 64}
     >>> metric = PointMetric(radii=(6.0, 3.0), gsd=0.6)
@@ -129,9 +128,13 @@ class PointMetric(Metric):
             )
 
     def tally(self, prediction: Annotation, truth: Annotation) -> Tally:
-        """Match one image's points; raise `AnnotationError` unless both are `Points` on one frame."""
+        """Match one image's points; raise `AnnotationError` unless both are `Points` on one frame, none ignored."""
         said, true = expect_kind(prediction, Points, "prediction"), expect_kind(truth, Points, "truth")
         expect_same_frame(said, true)
+        if true.ignored.any():
+            raise AnnotationError(
+                "Matching of points has no rule for ignored truths; select those that are not ignored before measuring."
+            )
         scale = self.gsd or 1.0
         true_positions(true.classes, said.classes)
         label_said = class_positions(said.classes, true.classes)[said.labels]
@@ -168,11 +171,14 @@ class PointMetric(Metric):
             figures[f"precision {at}"] = precision
             figures[f"recall {at}"] = recall
             figures[f"mean distance of matches {at}"] = distance / found if found else math.nan
-        spread = true_squared - true * true / images
-        return figures | {
-            "count mean absolute error": absolute / images,
-            "count root mean square error": math.sqrt(squared / images),
-            "count bias": (said - true) / images,
-            "count mean relative error": float(total.sums[0]) / with_points if with_points else math.nan,
-            "count R2": 1 - squared / spread if spread > 0 else math.nan,
-        }
+        errors = CountErrors(
+            images=images,
+            with_truth=with_points,
+            said=said,
+            true=true,
+            absolute=absolute,
+            squared=squared,
+            true_squared=true_squared,
+            relative=float(total.sums[0]),
+        )
+        return figures | errors.figures()

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from swath.errors import ConfigurationError
+from swath.geometry._compile import compiled
 from swath.metrics.base import Metric, Tally, expect_kind, expect_same_frame, harmonic_mean, share
-from swath.metrics.calibration import BINS, Reliability
+from swath.metrics.calibration import BINS, Reliability, bin_of
 from swath.metrics.classes import class_positions
-from swath.metrics.confusion import ConfusionMatrix, count_pairs, true_positions
+from swath.metrics.confusion import ConfusionMatrix, true_positions
 from swath.samples.rasters import ClassMap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from swath.samples.annotation import Annotation
+
+_NO_CONFIDENCE = np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,17 +101,24 @@ class SegmentationMetric(Metric):
         """Count one image's pixels; raise `AnnotationError` unless both are class maps of the same size."""
         said, true = expect_kind(prediction, ClassMap, "prediction"), expect_kind(truth, ClassMap, "truth")
         expect_same_frame(said, true)
-        known = true.known()
-        rows = true_positions(true.classes, self.classes)[true.labels[known]]
-        columns = pixel_positions(said, self.classes)[known]
-        matrix = count_pairs(rows, columns, len(self.classes))
-        if said.confidence is None:
-            reliability = Reliability.of(np.zeros(0), np.zeros(0, dtype=np.bool_))
-        else:
-            reliability = Reliability.of(said.confidence[known], rows == columns)
+        true_positions(true.classes, self.classes)
+        sure = _NO_CONFIDENCE if said.confidence is None else said.confidence.ravel()
+        matrix = np.zeros((len(self.classes), len(self.classes) + 1), dtype=np.int64)
+        reliability = Reliability.empty()
+        _add_pixels(
+            true.labels.ravel(),
+            said.labels.ravel(),
+            position_table(true, self.classes),
+            position_table(said, self.classes),
+            sure,
+            matrix,
+            reliability.seen,
+            reliability.right,
+            reliability.confidence,
+        )
         return Tally(
             counts=np.concatenate(
-                [matrix.ravel(), self._relaxed_counts(said, true, known), reliability.seen, reliability.right]
+                [matrix.ravel(), self._relaxed_counts(said, true), reliability.seen, reliability.right]
             ),
             sums=reliability.confidence,
         )
@@ -158,10 +168,10 @@ class SegmentationMetric(Metric):
                 figures[f"{kind} (class {name})"] = float(value) if there else math.nan
         return figures | self.relaxed_figures(total)
 
-    def _relaxed_counts(self, said: ClassMap, true: ClassMap, known: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def _relaxed_counts(self, said: ClassMap, true: ClassMap) -> NDArray[np.int64]:
         if self.relaxed is None:
             return np.zeros(0, dtype=np.int64)
-        wanted = self.classes.index(self.relaxed.class_name)
+        wanted, known = self.classes.index(self.relaxed.class_name), true.known()
         return self.relaxed.counts(
             (pixel_positions(said, self.classes) == wanted) & known,
             (pixel_positions(true, self.classes) == wanted) & known,
@@ -176,7 +186,49 @@ def pixel_positions(drawn: ClassMap, classes: tuple[str, ...]) -> NDArray[np.int
     >>> pixel_positions(row, ("water",)).tolist()
     [[1, 0, 1]]
     """
+    positions: NDArray[np.int64] = position_table(drawn, classes)[drawn.labels]
+    return positions
+
+
+def position_table(drawn: ClassMap, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the position in `classes` of every value that a map's labels can have, (256,) or (65536,).
+
+    It is `len(classes)` for what is none of them.
+
+    >>> from swath.geometry.windows import Size
+    >>> row = ClassMap(size=Size(1, 3), labels=[[0, 1, 255]], classes=("land", "water"))
+    >>> position_table(row, ("water",))[[0, 1, 255]].tolist()
+    [1, 0, 1]
+    """
     table = np.full(int(np.iinfo(drawn.labels.dtype).max) + 1, len(classes), dtype=np.int64)
     table[: len(drawn.classes)] = class_positions(drawn.classes, classes)
-    positions: NDArray[np.int64] = table[drawn.labels]
-    return positions
+    return table
+
+
+@compiled
+def _add_pixels(
+    true: NDArray[Any],
+    said: NDArray[Any],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    sure: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    seen: NDArray[np.int64],
+    hits: NDArray[np.int64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Add labels (N,) to the counts (K, K + 1) and, where there are confidences `sure` (N,), to their bins.
+
+    `rows` and `columns` are position tables; what is true and none of the K classes does not count.
+    """
+    for pixel in range(len(true)):
+        row, column = rows[true[pixel]], columns[said[pixel]]
+        if row == len(counts):
+            continue
+        counts[row, column] += 1
+        if len(sure):
+            confidence = np.float64(sure[pixel])
+            number = bin_of(confidence)
+            seen[number] += 1
+            hits[number] += row == column
+            sums[number] += confidence

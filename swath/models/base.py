@@ -8,13 +8,14 @@ needed to build it again.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from swath.errors import ConfigurationError, ShapeError
-from swath.models.outputs import PointOutput, SegmentationOutput
+from swath.models.outputs import ClassOutput, PointOutput, SegmentationOutput
 from swath.samples.batch import Batch
 from swath.samples.objects import MergeRule
 
@@ -36,8 +37,15 @@ class Model(nn.Module, ABC):
     """
 
     Config: ClassVar[type[Any]]
+    loss_by_output: ClassVar[bool] = False
+    """Whether `loss` is that of `config.output`; a subclass with a loss of its own says so anew."""
 
     network: nn.Module
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "loss" in vars(cls):
+            cls.loss_by_output = bool(vars(cls).get("loss_by_output", False))
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -65,6 +73,20 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def predict(self, batch: Batch) -> list[Annotation]:
         """Return one annotation an image, with its confidence, in pixels of that image."""
+
+    def weigh_classes(self, weights: tuple[float, ...]) -> None:
+        """Let each class count by its weight in the loss from now on, in the order of `classes`; () counts all alike.
+
+        The weights are not saved with the model. Raises `ConfigurationError` for a model whose loss weighs no classes.
+        """
+        output = getattr(self.config, "output", None)
+        if self.loss_by_output and isinstance(output, ClassOutput) and output.weighs_classes:
+            self.config = replace(self.config, output=output.weighing(weights))
+        elif weights:
+            raise ConfigurationError(
+                f"recipe: 'class_weights' are for models that weigh the classes in their loss, and "
+                f"{type(self).__name__} does not; set them to (), or balance the samples with balance_classes."
+            )
 
     def score_maps(self, batch: Batch) -> list[ScoreMap] | None:
         """Return undecided class scores an image, which windows blend, where the model gives a class map; else None."""
@@ -102,7 +124,7 @@ class Model(nn.Module, ABC):
         return self.network(*(batch.images[slot] for slot in self.inputs))
 
     def check(self, batch: Batch) -> None:
-        """Raise `ShapeError` unless the batch has every slot with the right channels and a size the strides allow."""
+        """Raise `ShapeError` unless the batch has every slot with the right channels and a size the network takes."""
         for slot, spec in self.inputs.items():
             if slot not in batch.images:
                 raise ShapeError(f"the model needs the slot '{slot}'; the batch has {', '.join(batch.images)}.")
@@ -111,16 +133,7 @@ class Model(nn.Module, ABC):
                 raise ShapeError(
                     f"slot '{slot}' needs {spec.channels} channels ({', '.join(spec.bands)}); found {channels}."
                 )
-            if spec.fixed_size and (height, width) != (spec.window, spec.window):
-                raise ShapeError(
-                    f"slot '{slot}' takes exactly {spec.window} x {spec.window} pixels; found {height} x {width}. "
-                    "Resize the image, or build the model for this size."
-                )
-            if height % spec.multiple_of or width % spec.multiple_of:
-                raise ShapeError(
-                    f"slot '{slot}' needs sides that are multiples of {spec.multiple_of}; found {height} x {width}. "
-                    "Pad the image or choose another --window."
-                )
+            spec.check_size(slot, height, width)
 
     def prepare(self, samples: Sequence[Sample]) -> Batch:
         """Turn samples into a batch of normalised tensors, with their targets when all have one.
@@ -159,6 +172,8 @@ class OneImageModel(Model):
     Whatever the network, the output part turns its answer into a loss and into annotations; a subclass brings the
     network, the card and the published names, and overrides what its network does otherwise.
     """
+
+    loss_by_output: ClassVar[bool] = True
 
     @property
     def inputs(self) -> Mapping[str, InputSpec]:

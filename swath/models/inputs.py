@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from swath.errors import ConfigurationError, SwathWarning, UnitMismatch
+from swath.errors import ConfigurationError, ShapeError, SwathWarning, UnitMismatch
+from swath.geometry.windows import Size
 from swath.imagery.bands import Unit
 from swath.imagery.units import Stretch, convert
 
@@ -31,8 +32,9 @@ class InputSpec:
     `bands` are roles in the order of the network's channels. `mean` and `std` are in `unit`, one a band or one for
     all. `stretch` says how reflectance (or another physical unit) becomes the 8-bit values a model was trained on.
     `window` is the read size in pixels that suits the model, `overlap` what neighbours share, `multiple_of` what
-    the network's strides demand; with `fixed_size` the network takes exactly `window` x `window`. `gsd` is
-    in metres; imagery more than `gsd_tolerance` times finer or coarser earns a warning.
+    the network's strides demand; with `fixed_size` the network takes exactly `window` x `window`, with `square` squares
+    alone, and no side below `minimum` pixels. `gsd` is in metres; imagery more than `gsd_tolerance` times finer or
+    coarser earns a warning.
 
     >>> spec = InputSpec(bands=("red", "green", "blue"), unit=Unit.EIGHT_BIT, mean=(127.5,), std=(127.5,))
     >>> spec.channels
@@ -50,6 +52,8 @@ class InputSpec:
     overlap: int = 64
     multiple_of: int = 1
     fixed_size: bool = False
+    square: bool = False
+    minimum: int = 1
 
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -59,6 +63,48 @@ class InputSpec:
                 )
         if any(value <= 0 for value in self.std):
             raise ConfigurationError(f"'std' must be positive; found {self.std}.")
+        if not 1 <= self.minimum <= self.window:
+            raise ConfigurationError(
+                f"'minimum' is the shortest side that a network takes, 1 to its 'window' of {self.window} pixels; "
+                f"found {self.minimum}."
+            )
+
+    def check_size(self, slot: str, height: int, width: int) -> None:
+        """Raise `ShapeError` for an image of a size, in pixels, that the network of this slot cannot take."""
+        if self.fixed_size and (height, width) != (self.window, self.window):
+            raise ShapeError(
+                f"slot '{slot}' takes exactly {self.window} x {self.window} pixels; found {height} x {width}. "
+                "Resize the image, or build the model for this size."
+            )
+        if self.square and height != width:
+            raise ShapeError(
+                f"slot '{slot}' takes square images alone; found {height} x {width}. "
+                "Cut squares out of the image, or pad it to one."
+            )
+        if min(height, width) < self.minimum:
+            raise ShapeError(
+                f"slot '{slot}' needs sides of at least {self.minimum} pixels; found {height} x {width}. "
+                "Pad the image, or resize it."
+            )
+        if height % self.multiple_of or width % self.multiple_of:
+            raise ShapeError(
+                f"slot '{slot}' needs sides that are multiples of {self.multiple_of}; found {height} x {width}. "
+                "Pad the image or choose another --window."
+            )
+
+    def size_around(self, size: Size) -> Size:
+        """Return the smallest size that the network takes and that an image of a size fits into.
+
+        >>> spec = InputSpec(bands=("red",), unit=Unit.EIGHT_BIT, mean=(0,), std=(1,), multiple_of=32, square=True)
+        >>> spec.size_around(Size(height=60, width=130))
+        Size(height=160, width=160)
+        """
+        if self.fixed_size:
+            return Size(self.window, self.window)
+        sides = [
+            -(-max(side, self.minimum) // self.multiple_of) * self.multiple_of for side in (size.height, size.width)
+        ]
+        return Size(max(sides), max(sides)) if self.square else Size(*sides)
 
     @property
     def channels(self) -> int:
@@ -117,7 +163,15 @@ class InputSpec:
         return values * self.channels if len(values) == 1 else values
 
 
-def imagenet_rgb(*, window: int = 224, overlap: int = 0, multiple_of: int = 1, fixed_size: bool = False) -> InputSpec:
+def imagenet_rgb(
+    *,
+    window: int = 224,
+    overlap: int = 0,
+    multiple_of: int = 1,
+    fixed_size: bool = False,
+    square: bool = False,
+    minimum: int = 1,
+) -> InputSpec:
     """Return what most published RGB networks take: 8-bit red, green and blue under ImageNet's statistics.
 
     >>> imagenet_rgb(window=256, overlap=86).bands
@@ -132,4 +186,6 @@ def imagenet_rgb(*, window: int = 224, overlap: int = 0, multiple_of: int = 1, f
         overlap=overlap,
         multiple_of=multiple_of,
         fixed_size=fixed_size,
+        square=square,
+        minimum=minimum,
     )

@@ -8,11 +8,12 @@ annotations. They are part of a model's configuration.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
     from swath.samples.annotation import Annotation
     from swath.samples.batch import Batch
+
+
+_LEAST = 1e-12
+"""What a sum of weights is at least, so that a batch of which nothing counts has the loss 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +52,52 @@ class ScoreMap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationOutput:
+class ClassOutput:
+    """What all outputs share: the classes in order, and how much each counts in the loss.
+
+    `class_weights` are one number a class, or none, which counts all alike. They belong to a training and are not saved
+    with a model. A subclass with a loss of its own weighs no classes unless it says so by `weighs_classes`.
+
+    >>> ClassificationOutput(classes=("land", "water")).weighing((1.0, 3.0)).class_weights
+    (1.0, 3.0)
+    """
+
+    classes: tuple[str, ...]
+    class_weights: Annotated[tuple[float, ...], Field(exclude=True)] = ()
+    weighs_classes: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "loss" in vars(cls):
+            cls.weighs_classes = bool(vars(cls).get("weighs_classes", False))
+
+    def weighing(self, weights: tuple[float, ...]) -> Self:
+        """Return this output with other weights of the classes."""
+        return replace(self, class_weights=weights)
+
+    def weights_like(self, values: Tensor) -> Tensor:
+        """Return the weights (K,) as a tensor of the kind and place of another."""
+        return values.new_tensor(self.class_weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationOutput(ClassOutput):
     """The whole image has one class.
 
     The loss is cross-entropy against the scores of the label (soft when images were mixed), smoothed as
-    target (1 - e) + e / K ("original" smoothing of Szegedy et al. 2016). `temperature` divides the logits when
-    probabilities are told, not in the loss (Guo et al. 2017); training on a declared data set chooses it.
+    target (1 - e) + e / K ("original" smoothing of Szegedy et al. 2016). With `class_weights` w it is the weighted mean
+    sum w t log p / sum w y over images and classes, with t the smoothed and y the plain target, as PyTorch's is.
+    `temperature` divides the logits when probabilities are told, not in the loss (Guo et al. 2017); training on a
+    declared data set chooses it.
 
     >>> ClassificationOutput(classes=("land", "water")).channels
     2
     """
 
-    classes: tuple[str, ...]
     label_smoothing: float = 0.0
     temperature: float = 1.0
     kind: Literal["classification"] = "classification"
+    weighs_classes: ClassVar[bool] = True
     task: ClassVar[str] = "scene-classification"
 
     def __post_init__(self) -> None:
@@ -82,7 +118,11 @@ class ClassificationOutput:
             )
         truth = torch.from_numpy(np.stack([label.scores for label in labels])).to(logits_BK)
         smoothed = truth * (1 - self.label_smoothing) + self.label_smoothing / self.channels
-        return {"cross_entropy": -(smoothed * logits_BK.log_softmax(1)).sum(1).mean()}
+        terms_BK = -smoothed * logits_BK.log_softmax(1)
+        if not self.class_weights:
+            return {"cross_entropy": terms_BK.sum(1).mean()}
+        weights_K = self.weights_like(truth)
+        return {"cross_entropy": (terms_BK * weights_K).sum() / (truth * weights_K).sum().clamp(min=_LEAST)}
 
     def annotations(self, logits_BK: Tensor, batch: Batch) -> list[Annotation]:
         """Return one `Label` an image, with the probability of every class."""
@@ -99,22 +139,23 @@ class ClassificationOutput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationOutput:
+class SegmentationOutput(ClassOutput):
     """Every pixel has one class; two classes may be told by one channel (a sigmoid) as binary networks do.
 
     The loss is cross-entropy plus soft Dice, as `cross_entropy` and `dice`; pixels labelled `ignore` count in
     neither. Dice is 1 - (2 sum pt + 1) / (sum p + sum t + 1) over the batch, averaged over the classes (over the
-    foreground alone with one channel).
+    foreground alone with one channel). `class_weights` make the cross-entropy a mean weighted by the class of each
+    pixel; Dice, in which all classes count alike, is as without.
 
     >>> SegmentationOutput(classes=("background", "building"), binary=True).channels
     1
     """
 
-    classes: tuple[str, ...]
     binary: bool = False
     ignore: int = 255
     dice: float = 1.0
     kind: Literal["segmentation"] = "segmentation"
+    weighs_classes: ClassVar[bool] = True
     task: ClassVar[str] = "semantic-segmentation"
 
     def __post_init__(self) -> None:
@@ -133,6 +174,7 @@ class SegmentationOutput:
         logits_BKHW = logits_BKHW.float()
         target_BHW = self.targets(logits_BKHW, batch)
         known = target_BHW != self.ignore
+        safe = torch.where(known, target_BHW, 0)
         if self.binary:
             truth = (target_BHW == 1).to(logits_BKHW.dtype)
             entropy = functional.binary_cross_entropy_with_logits(logits_BKHW[:, 0], truth, reduction="none")
@@ -141,10 +183,10 @@ class SegmentationOutput:
         else:
             entropy = functional.cross_entropy(logits_BKHW, target_BHW, ignore_index=self.ignore, reduction="none")
             share = logits_BKHW.softmax(1)
-            safe = torch.where(known, target_BHW, 0)
             truth_BKHW = functional.one_hot(safe, self.channels).movedim(-1, 1).to(share.dtype)
         weight = known.to(share.dtype)
-        cross_entropy = (entropy * weight).sum() / weight.sum().clamp(min=1)
+        counted = weight * self.weights_like(share)[safe] if self.class_weights else weight
+        cross_entropy = (entropy * counted).sum() / counted.sum().clamp(min=_LEAST)
         return {"cross_entropy": cross_entropy, "dice": self.dice * soft_dice(share, truth_BKHW, weight)}
 
     def annotations(self, logits_BKHW: Tensor, batch: Batch) -> list[Annotation]:
@@ -184,23 +226,24 @@ def soft_dice(share_BKHW: Tensor, truth_BKHW: Tensor, weight_BHW: Tensor) -> Ten
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointOutput:
+class PointOutput(ClassOutput):
     """Each class has a map of how likely a centre is; its local maxima are the points.
 
     Truth is a Gaussian bump of `sigma` pixels at each centre (the largest where bumps meet). The loss is the
     penalty-reduced focal loss of CornerNet (Law and Deng 2018, eq. 1) as CenterNet uses it, with exponents 2 and 4,
-    divided by the number of centres. A point is a pixel that no pixel within `minimum_distance` exceeds and that
-    reaches `threshold`; its place is refined by a parabola through its neighbours.
+    divided by the number of centres; `class_weights` multiply the map and the centres of each class. A point is a pixel
+    that no pixel within `minimum_distance` exceeds and that reaches `threshold`; its place is refined by a parabola
+    through its neighbours.
 
     >>> PointOutput(classes=("tree",), sigma=2.0, minimum_distance=4.0, threshold=0.3).channels
     1
     """
 
-    classes: tuple[str, ...]
     sigma: float
     minimum_distance: float
     threshold: float
     kind: Literal["points"] = "points"
+    weighs_classes: ClassVar[bool] = True
     task: ClassVar[str] = "object-detection"
 
     @property
@@ -228,7 +271,11 @@ class PointOutput:
             if mask is not None:
                 terms = terms * mask.unsqueeze(1)
                 centre = centre & mask.unsqueeze(1)
-        return {"focal": -terms.sum() / centre.sum().clamp(min=1)}
+        if not self.class_weights:
+            return {"focal": -terms.sum() / centre.sum().clamp(min=1)}
+        weights_K11 = self.weights_like(terms)[:, None, None]
+        count = (centre * weights_K11).sum()
+        return {"focal": -(terms * weights_K11).sum() / torch.where(count > 0, count, 1.0)}
 
     def annotations(self, logits_BKHW: Tensor, batch: Batch) -> list[Annotation]:
         """Return `Points` an image, best first."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,13 +16,16 @@ from safetensors.torch import load_file
 from swath.errors import ImageryNotFound, UnsafeWeights, WeightsMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
     from swath.models.base import Model
 
-_NESTED_KEYS = ("state_dict", "model", "model_state", "params")
+_NESTED_KEYS = ("state_dict", "model", "model_state", "params", "teacher", "student")
+"""Under which checkpoints keep their weights; of several the first, of a pair the teacher, which is what is used."""
+_HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [argparse.Namespace]
+"""What a checkpoint may hold beside tensors and plain values: settings, which are attributes and nothing that runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +72,9 @@ class LoadReport:
 def read_tensors(file: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a `.safetensors`, `.pth`, `.pt` or `.ckpt` file onto the CPU, running none of its code.
 
-    A checkpoint that nests its weights under `state_dict`, `model`, ... is unwrapped. Raises `UnsafeWeights` for a file
-    that only unpickling could read, `WeightsMismatch` for one that holds no tensors.
+    A checkpoint that nests its weights under `state_dict`, `model`, `teacher`, ... is unwrapped; the settings of the
+    program that made it (`argparse.Namespace`) may lie beside them. Raises `UnsafeWeights` for a file that only
+    unpickling could read, `WeightsMismatch` for one that holds no tensors.
     """
     path = Path(file)
     if not path.is_file():
@@ -83,7 +88,8 @@ def read_tensors(file: str | Path) -> dict[str, Tensor]:
                 "Give a real .safetensors file."
             ) from error
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_HARMLESS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (
         pickle.UnpicklingError,
         zipfile.BadZipFile,
@@ -91,6 +97,9 @@ def read_tensors(file: str | Path) -> dict[str, Tensor]:
         EOFError,
         ValueError,
         KeyError,
+        IndexError,
+        AttributeError,
+        TypeError,
     ) as error:
         raise UnsafeWeights(
             f"{path} holds more than tensors or is not a weights file ({_first_line(error)}), and opening it could run "

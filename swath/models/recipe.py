@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, get_args
@@ -21,6 +23,8 @@ Schedule = Literal["cosine", "poly", "step", "constant"]
 """How the learning rate falls after the warm-up."""
 Rhythm = Literal["step", "epoch"]
 """How often the learning rate changes."""
+Kept = Literal["best", "last"]
+"""Whether the weights that validated best are kept, or those of the last epoch."""
 Precision = Literal["float32", "bfloat16"]
 """What the network computes in; weights and loss stay 32-bit floats."""
 
@@ -62,9 +66,10 @@ class Recipe:
 
     Optimiser: `betas` are those of Adam and AdamW, `momentum` is that of SGD. Weight decay spares norms and biases
     unless `decay_everything`. With a `layer_decay` below 1 the learning rate of each layer is so much lower than that
-    of the next. `class_weights`, one a class or "balanced", weigh the classes in the loss of models that allow it.
-    `average` is the decay of an exponential moving average of the weights (0 for none), which is then what is validated
-    and kept.
+    of the next, and that of the last layer, the head, is multiplied by `head_rate`. `class_weights` weigh the classes
+    in the loss: one number a class in order, or by name (1 for classes that are not named), or "balanced" for weights
+    that make up for how often each occurs in the training part. `average` is the decay of an exponential moving average
+    of the weights (0 for none), which is then what is validated and kept.
 
     Schedule: the learning rate rises linearly over `warmup_epochs` from `warmup_start` times its peak and then falls to
     `minimum_learning_rate`: on a cosine, as the `power` of what is left (poly), by `factor` at each of the `milestones`
@@ -77,7 +82,8 @@ class Recipe:
 
     Validation: `watch` names the figure that decides which weights are kept (the first one measured when empty; less is
     better with a leading `-`), `keep_best` says how many of the best, and `patience` counts validations without its
-    improvement (0: never stop).
+    improvement (0: never stop). With `keep` "last", the weights of the last epoch are kept whatever they measure, as
+    in papers that report the last epoch.
 
     Raises `ConfigurationError` for values that mean nothing.
 
@@ -94,6 +100,7 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.9
     layer_decay: float = 1.0
+    head_rate: float = 1.0
     schedule: Schedule = "cosine"
     schedule_every: Rhythm = "step"
     warmup_epochs: float = 0.0
@@ -114,13 +121,14 @@ class Recipe:
     transforms: tuple[Callable[[Sample, np.random.Generator], Sample], ...] = ()
     sizes: tuple[int, ...] = ()
     balance_classes: bool = False
-    class_weights: tuple[float, ...] | Literal["balanced"] = ()
+    class_weights: tuple[float, ...] | Mapping[str, float] | Literal["balanced"] = ()
     mixup: float = 0.0
     cutmix: float = 0.0
     mix_share: float = 1.0
     teacher_share: float = 0.0
     validate_every: int = 1
     watch: str = ""
+    keep: Kept = "best"
     keep_best: int = 1
     patience: int = 0
     seed: int = 0
@@ -133,6 +141,7 @@ class Recipe:
             ("schedule", Schedule),
             ("schedule_every", Rhythm),
             ("precision", Precision),
+            ("keep", Kept),
         ):
             if getattr(self, name) not in get_args(kind):
                 raise ConfigurationError(
@@ -144,10 +153,11 @@ class Recipe:
                 f"recipe: the stages have {sum(stage.epochs for stage in self.stages)} epochs and 'epochs' is "
                 f"{self.epochs}; make them equal."
             )
-        weights = self.class_weights
-        if weights != "balanced" and (isinstance(weights, str) or any(weight < 0 for weight in weights)):
+        self._check_class_weights()
+        if self.keep == "last" and self.patience:
             raise ConfigurationError(
-                f"recipe: 'class_weights' are numbers of at least 0, or 'balanced'; found {weights!r}."
+                f"recipe: 'patience' is {self.patience} and 'keep' is 'last'; weights of the last epoch are kept of "
+                "trainings that run to their end: set patience to 0, or keep to 'best'."
             )
         if self.compile and (self.shard or self.gradient_checkpointing):
             other = "shard" if self.shard else "gradient_checkpointing"
@@ -170,11 +180,21 @@ class Recipe:
         for name in ("layer_decay", "factor"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigurationError(f"recipe: '{name}' must be above 0 to 1; found {getattr(self, name)}.")
-        for name in ("learning_rate", "power"):
+        for name in ("learning_rate", "power", "head_rate"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"recipe: '{name}' must be positive; found {getattr(self, name)}.")
         if any(side < 1 for side in self.sizes):
             raise ConfigurationError(f"recipe: 'sizes' are sides of at least 1 pixel; found {self.sizes}.")
+
+    def _check_class_weights(self) -> None:
+        weights = self.class_weights
+        if weights == "balanced":
+            return
+        numbers = weights.values() if isinstance(weights, Mapping) else weights
+        if isinstance(weights, str) or any(not 0 <= weight < math.inf for weight in numbers):
+            raise ConfigurationError(
+                f"recipe: 'class_weights' are numbers of at least 0, or 'balanced'; found {weights!r}."
+            )
 
     def _check_milestones(self) -> None:
         if bool(self.milestones) != (self.schedule == "step"):

@@ -50,7 +50,7 @@ class Instances(Objects):
 
     boxes: NDArray[np.float32] = field(default_factory=absent)
     masks: tuple[RunLengthMask, ...]
-    per_object: ClassVar[tuple[str, ...]] = ("boxes", "masks", "labels", "scores")
+    per_object: ClassVar[tuple[str, ...]] = ("boxes", "masks", *Objects.per_object)
     filled: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -143,6 +143,7 @@ class Instances(Objects):
             boxes=np.concatenate([low, high], axis=1) if members else self.boxes,
             labels=self.labels[[of_one[0] for of_one in members]],
             scores=np.array([self.scores[of_one].max() for of_one in members], dtype=np.float32),
+            ignored=np.array([self.ignored[of_one].any() for of_one in members], dtype=np.bool_),
         )
 
     @classmethod

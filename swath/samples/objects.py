@@ -67,14 +67,17 @@ class Objects(Annotation):
     """A number of objects, each with a class and a score.
 
     `labels` (N,) int32 index `classes` (all 0 when left out); `scores` (N,) float32 are larger for what is
-    surer (all 1 when left out, as in truth).
+    surer (all 1 when left out, as in truth). `ignored` (N,) bool marks what a truth shows but does not ask for,
+    such as crowds, difficult objects and regions that nobody labelled (none when left out): measuring counts
+    neither its absence nor what is found there.
     """
 
     labels: NDArray[np.int32] = field(default_factory=absent)
     scores: NDArray[np.float32] = field(default_factory=absent)
+    ignored: NDArray[np.bool_] = field(default_factory=absent)
     classes: tuple[str, ...]
 
-    per_object: ClassVar[tuple[str, ...]] = ("labels", "scores")
+    per_object: ClassVar[tuple[str, ...]] = ("labels", "scores", "ignored")
     """The fields that hold one entry an object."""
     filled: ClassVar[bool] = False
     """Whether a drawing fills the outlines."""
@@ -186,15 +189,17 @@ class Objects(Annotation):
         classes = check_classes(self.classes)
         labels = np.zeros(count) if self.labels is _ABSENT else self.labels
         scores = np.ones(count) if self.scores is _ABSENT else self.scores
+        ignored = np.zeros(count) if self.ignored is _ABSENT else self.ignored
         labels = as_array(labels, (count,), np.int32, f"The labels of {count} {what}")
         scores = as_array(scores, (count,), np.float32, f"The scores of {count} {what}")
+        ignored = as_array(ignored, (count,), np.bool_, f"The marks of ignored {what}")
         check_finite(scores, f"The scores of {what}")
         if count and not 0 <= labels.min() <= labels.max() < len(classes):
             raise AnnotationError(
                 f"The labels of {what} must be 0 to {len(classes) - 1} for {len(classes)} classes; "
                 f"found {labels.min()} to {labels.max()}."
             )
-        self._set(classes=classes, labels=labels, scores=scores)
+        self._set(classes=classes, labels=labels, scores=scores, ignored=ignored)
 
 
 def _taken(values: Any, positions: NDArray[np.int64]) -> Any:

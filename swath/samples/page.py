@@ -29,6 +29,10 @@ p.lead { font-size: 1.2rem; margin: .2rem 0 .8rem; } .soft, figcaption, li { col
 figure { margin: 0; } img { width: 100%; height: auto; border-radius: 4px; display: block; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; font-size: .92rem; }
 td { padding: .2rem .5rem .2rem 0; border-bottom: 1px solid var(--line); } td.name { width: 13rem; }
+table.figures { display: block; overflow-x: auto; width: auto; font-variant-numeric: tabular-nums; }
+.figures th, .figures td { text-align: left; vertical-align: top; padding: .3rem 1.2rem .3rem 0; }
+.figures th { border-bottom: 1px solid var(--line); } .figures small { display: block; color: var(--soft); }
+svg { max-width: 100%; height: auto; }
 td.number { width: 4rem; text-align: right; font-variant-numeric: tabular-nums; }
 .bar { height: .7rem; border-radius: 2px; min-width: 2px; }
 .swipe { position: relative; --at: 50%; --seen: 1; } .swipe .stack { position: relative; }
@@ -89,16 +93,27 @@ def write_page(
 ) -> Path:
     """Write the page whole or not at all; raise `OutputExists` for one that is there and not to be replaced."""
     body = "".join(_section(section) for section in sections)
-    text = (
+    text = page_text(title=title, lead=lead, body=body, facts=(facts,))
+    with AtomicOutput(path, overwrite=overwrite) as part:
+        part.write_text(text, encoding="utf-8")
+    return path
+
+
+def page_text(*, title: str, lead: str, body: str, facts: Sequence[str] = ()) -> str:
+    """Return a page around a body that is HTML already; tables of the class `figures` have a head and are as wide as
+    they need.
+
+    >>> page_text(title="One & two", lead="", body="<p>x</p>").count("One &amp; two")
+    2
+    """
+    notes = "".join(f"<p>{html.escape(fact)}</p>" for fact in facts)
+    return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Swath: {html.escape(title)}</title><style>{_STYLE}</style></head><body>"
         f'<h1>{html.escape(title)}</h1><p class="soft">{html.escape(lead)}</p>'
-        f"{body}<footer class='soft'><p>{html.escape(facts)}</p><p>Swath {__version__}.</p></footer></body></html>\n"
+        f"{body}<footer class='soft'>{notes}<p>Swath {__version__}.</p></footer></body></html>\n"
     )
-    with AtomicOutput(path, overwrite=overwrite) as part:
-        part.write_text(text, encoding="utf-8")
-    return path
 
 
 def _section(section: Section) -> str:

@@ -114,16 +114,29 @@ class RandomRotate90:
 
 @dataclass(frozen=True)
 class RandomRotate:
-    """Turn about the centre by an angle from -`degrees` to `degrees`; the corners become invalid.
+    """Turn with a `probability` about the centre by an angle from -`degrees` to `degrees`; the corners become invalid.
 
-    >>> RandomRotate(15.0).degrees
-    15.0
+    >>> RandomRotate(15.0), RandomRotate(15.0, probability=0.3)
+    (RandomRotate(degrees=15.0), RandomRotate(degrees=15.0, probability=0.3))
     """
 
     degrees: float
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ConfigurationError(f"The probability of a turn must be 0 to 1; found {self.probability}.")
+
+    def __repr__(self) -> str:
+        # The text tells runs apart: those from before there was a probability must read as they did.
+        told = f", probability={self.probability}" if self.probability < 1 else ""
+        return f"RandomRotate(degrees={self.degrees}{told})"
 
     def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
         """Turn by chance."""
+        # No draw where it is certain, so that the angles of runs from before stay the same.
+        if self.probability < 1 and generator.random() >= self.probability:
+            return sample
         return sample.moved(Rotate(float(generator.uniform(-self.degrees, self.degrees))))
 
 

@@ -14,11 +14,13 @@ import numpy as np
 import shapely
 
 from swath.errors import AnnotationError
+from swath.geometry import oriented
 from swath.geometry.boxes import clip_boxes, non_maximum_suppression
+from swath.geometry.oriented_overlap import oriented_non_maximum_suppression
 from swath.geometry.points import merge_close_points
 from swath.geometry.windows import Size
 from swath.samples.annotation import as_array, check_finite
-from swath.samples.objects import MergeRule, Objects, absent, suppress
+from swath.samples.objects import MergeRule, Objects, absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +43,7 @@ class Points(Objects):
     """
 
     points: NDArray[np.float32]
-    per_object: ClassVar[tuple[str, ...]] = ("points", "labels", "scores")
+    per_object: ClassVar[tuple[str, ...]] = ("points", *Objects.per_object)
     tagged: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -60,13 +62,15 @@ class Points(Objects):
         width: int,
         labels: Any = None,
         scores: Any = None,
+        ignored: Any = None,
     ) -> Points:
-        """Build points from anything array-like; class 0 and score 1 where nothing is said."""
+        """Build points from anything array-like; class 0, score 1 and not ignored where nothing is said."""
         return cls(
             size=Size(height, width),
             points=points,
             labels=absent() if labels is None else labels,
             scores=absent() if scores is None else scores,
+            ignored=absent() if ignored is None else ignored,
             classes=classes,
         )
 
@@ -111,7 +115,7 @@ class Boxes(Objects):
     """
 
     boxes: NDArray[np.float32]
-    per_object: ClassVar[tuple[str, ...]] = ("boxes", "labels", "scores")
+    per_object: ClassVar[tuple[str, ...]] = ("boxes", *Objects.per_object)
 
     def __post_init__(self) -> None:
         boxes = as_array(self.boxes, (None, 4), np.float32, "Boxes")
@@ -155,8 +159,8 @@ class OrientedBoxes(Objects):
 
     The corners are (x, y) + R (±width / 2, ±height / 2) with R = [[cos, -sin], [sin, cos]] of the angle, in
     pixel coordinates with x right and y down: a positive angle turns clockwise as seen. Angles are brought
-    into [-pi/2, pi/2), which names the same box. A crop or rotation keeps whole the boxes whose centre is in
-    the frame.
+    into [-pi/2, pi/2), which names the same box; `swath.geometry.oriented_conventions` converts to and from what
+    others write. A crop or rotation keeps whole the boxes whose centre is in the frame.
 
     >>> box = OrientedBoxes(size=Size(10, 10), boxes=[[5, 5, 4, 2, 0]], classes=("ship",))
     >>> box.corners()[0].tolist()
@@ -164,7 +168,7 @@ class OrientedBoxes(Objects):
     """
 
     boxes: NDArray[np.float32]
-    per_object: ClassVar[tuple[str, ...]] = ("boxes", "labels", "scores")
+    per_object: ClassVar[tuple[str, ...]] = ("boxes", *Objects.per_object)
 
     def __post_init__(self) -> None:
         boxes = as_array(self.boxes, (None, 5), np.float32, "Oriented boxes")
@@ -174,7 +178,7 @@ class OrientedBoxes(Objects):
                 f"Oriented boxes are (x, y, width, height, angle) with width and height of at least 0; "
                 f"found {boxes[(boxes[:, 2:4] < 0).any(axis=1)][0].tolist()}."
             )
-        self._set(boxes=_with_normal_angles(boxes))
+        self._set(boxes=np.column_stack([boxes[:, :4], oriented.normal_angles(boxes[:, 4])]))
         self._check_objects(len(boxes))
 
     @property
@@ -188,17 +192,11 @@ class OrientedBoxes(Objects):
 
     def half_sides(self) -> NDArray[np.float64]:
         """Return the vectors from the centre to the middle of the right and of the bottom side, (N, 2, 2)."""
-        width, height, angle = self.boxes[:, 2:].astype(np.float64).T
-        cosine, sine = np.cos(angle), np.sin(angle)
-        along = np.stack([cosine * width, sine * width], axis=1) / 2
-        across = np.stack([-sine * height, cosine * height], axis=1) / 2
-        return np.stack([along, across], axis=1)
+        return oriented.half_sides(self.boxes)
 
     def corners(self) -> NDArray[np.float64]:
         """Return the corners (N, 4, 2), clockwise from what is the top left at angle 0."""
-        signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
-        offsets: NDArray[np.float64] = signs @ self.half_sides()
-        return self.boxes[:, None, :2] + offsets
+        return oriented.corners(self.boxes)
 
     def mapped(self, affine: Affine, size: Size) -> Self:
         """Return the boxes carried by an affine map into a frame of that size.
@@ -217,16 +215,8 @@ class OrientedBoxes(Objects):
         return there.select(there._inside()) if move.loses else there
 
     def merge_overlaps(self, rule: MergeRule) -> NDArray[np.int64]:
-        """Return the boxes to keep after suppression at `rule.iou` of their polygons, best score first."""
-        polygons = np.array(list(self.outlines()), dtype=object)
-        areas = self.boxes[:, 2].astype(np.float64) * self.boxes[:, 3]
-
-        def iou(one: int, other: int) -> float:
-            shared = float(polygons[one].intersection(polygons[other]).area)
-            union = float(areas[one] + areas[other]) - shared
-            return shared / union if union > 0 else 0.0
-
-        return suppress(self.scores, self._merge_labels(rule), polygons, iou, rule.iou)
+        """Return the boxes to keep after non-maximum suppression at `rule.iou`, best score first."""
+        return oriented_non_maximum_suppression(self.boxes, self.scores, rule.iou, labels=self._merge_labels(rule))
 
     def outlines(self) -> Iterator[Polygon]:
         """Yield shapely polygons of the four corners."""
@@ -264,17 +254,6 @@ def map_boxes(boxes: NDArray[np.float32], affine: Affine) -> NDArray[np.float32]
     """
     corners = affine.apply(boxes.astype(np.float64)[:, [[0, 1], [2, 1], [2, 3], [0, 3]]])
     return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
-
-
-def _with_normal_angles(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    angles = boxes[:, 4]
-    half = np.float32(np.pi / 2)
-    if ((angles >= -half) & (angles < half)).all():
-        return boxes
-    turned = (np.mod(angles.astype(np.float64) + np.pi / 2, np.pi) - np.pi / 2).astype(np.float32)
-    # The largest float32 below pi/2 may round up to it.
-    turned[turned >= half] = -half
-    return np.concatenate([boxes[:, :4], turned[:, None]], axis=1)
 
 
 def _box_around(along: NDArray[np.float64], across: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
     from swath.models.recipe import Recipe
     from swath.samples.annotation import Annotation
     from swath.training.feeding import SampleSource
-
-
-@runtime_checkable
-class WeighsClasses(Protocol):
-    """A model whose loss can weigh its classes."""
-
-    def weigh_classes(self, weights: tuple[float, ...]) -> None:
-        """Let each class count by its weight, in the order of the model's classes, from the next loss on."""
-        ...
 
 
 def count_classes(data: SampleSource, classes: tuple[str, ...]) -> NDArray[np.float64]:
@@ -80,27 +72,41 @@ def balanced_weights(counts: NDArray[np.float64]) -> tuple[float, ...]:
 def balance(model: Model, data: SampleSource, recipe: Recipe) -> NDArray[np.float64] | None:
     """Weigh the classes of the model's loss as the recipe says, and return the shares of sampling, if it has them.
 
-    Raises `ConfigurationError` for a model that cannot weigh classes and for another number of weights.
+    Weights of an earlier training are forgotten. Raises `ConfigurationError` for a model that cannot weigh classes, for
+    another number of weights, for weights of classes that the model does not tell, and for weights that are all 0.
     """
     counted = recipe.balance_classes or recipe.class_weights == "balanced"
     counts = count_classes(data, model.classes) if counted else np.empty((0, len(model.classes)))
-    if recipe.class_weights:
-        _weigh(model, balanced_weights(counts) if recipe.class_weights == "balanced" else recipe.class_weights)
+    weights = _weights(recipe, counts, model.classes)
+    if weights or model.loss_by_output:
+        model.weigh_classes(weights)
     return sampling_shares(counts) if recipe.balance_classes else None
 
 
-def _weigh(model: Model, weights: tuple[float, ...]) -> None:
-    if not isinstance(model, WeighsClasses):
+def _weights(recipe: Recipe, counts: NDArray[np.float64], classes: tuple[str, ...]) -> tuple[float, ...]:
+    """Return the weight of each class in order, or nothing where the recipe has none."""
+    if not recipe.class_weights:
+        return ()
+    if recipe.class_weights == "balanced":
+        return balanced_weights(counts)
+    if isinstance(recipe.class_weights, Mapping):
+        unknown = [name for name in recipe.class_weights if name not in classes]
+        if unknown:
+            raise ConfigurationError(
+                f"recipe: 'class_weights' name {', '.join(unknown)}, and the model tells {', '.join(classes)}; "
+                "name some of these."
+            )
+        weights = tuple(float(recipe.class_weights.get(name, 1.0)) for name in classes)
+    else:
+        weights = recipe.class_weights
+    if len(weights) != len(classes):
         raise ConfigurationError(
-            f"recipe: 'class_weights' are for models that weigh the classes in their loss, and {type(model).__name__} "
-            "does not; set them to (), or balance the samples with balance_classes."
-        )
-    if len(weights) != len(model.classes):
-        raise ConfigurationError(
-            f"recipe: 'class_weights' are {len(weights)} numbers and the model tells {len(model.classes)} classes; "
+            f"recipe: 'class_weights' are {len(weights)} numbers and the model tells {len(classes)} classes; "
             "give one a class."
         )
-    model.weigh_classes(weights)
+    if not any(weights):
+        raise ConfigurationError("recipe: 'class_weights' are all 0, which leaves nothing to learn; raise one of them.")
+    return weights
 
 
 def _amounts(target: Annotation | None, classes: tuple[str, ...], key: str) -> NDArray[np.float64]:

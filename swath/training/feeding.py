@@ -166,6 +166,8 @@ class BatchMaker:
 
     def _sample(self, epoch: int, index: int, turn: int) -> Sample:
         sample = self.data[index]
+        if not self.recipe.transforms:
+            return sample
         generator = generator_for(Purpose.SAMPLE, self.recipe.seed, epoch, index, turn)
         for transform in self.recipe.transforms:
             sample = transform(sample, generator)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swath.models.base import Model
+    from swath.models.recipe import Kept
     from swath.training.log import Validation
 
 BEST_FOLDER = "best"
@@ -25,19 +26,22 @@ class Keeper:
     """Keeps the best model of a run in `folder/best`, and with a `count` above 1 each of so many in
     `folder/kept/step-N`.
 
-    `watch` names the figure that decides; where nothing is `measured`, the latest model counts as the best.
+    `watch` names the figure that decides; where nothing is `measured`, or where the "last" is `kept`, the latest model
+    counts as the best.
     """
 
     folder: Path
     watch: str
     count: int
     measured: bool
+    kept: Kept = "best"
 
     def is_better(self, entry: Validation, best: Validation | None) -> bool:
         """Whether a validation beats the best one so far; raise `ConfigurationError` for an unknown figure."""
         if not self.measured:
             return True
-        return Watch.of(self.watch, entry.metrics).improves(entry.metrics, best.metrics if best else None)
+        watch = Watch.of(self.watch, entry.metrics)
+        return self.kept == "last" or watch.improves(entry.metrics, best.metrics if best else None)
 
     def keep(self, model: Model, entry: Validation, history: Sequence[Validation], *, better: bool) -> None:
         """Store the model of a validation as far as it is among the best; `history` are the validations before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import nn
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from swath.models.base import Model
 
 _LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
+_HEAD = re.compile(r"(^|_)heads?$")
 NORMS = (
     nn.modules.batchnorm._NormBase,
     nn.LayerNorm,
@@ -53,33 +55,50 @@ def blocks_of(network: nn.Module) -> list[nn.Module]:
     return [layer for name, layer in layers_of(network).items() if name and any(True for _ in layer.children())]
 
 
-def layer_scales(model: Model, decay: float) -> dict[str, float]:
-    """Return for each parameter of a model by how much its layer's learning rate is lower than the last one's.
+def layer_scales(model: Model, decay: float = 1.0, *, head_rate: float = 1.0) -> dict[str, float]:
+    """Return for each parameter of a model what its layer's learning rate is, in terms of the recipe's.
 
-    Layer l of L has decay^(L - 1 - l) (Clark et al. 2020; Bao et al. 2022). Layers are those that the model declares
-    (`layer_groups`), or those of `layers_of`; a norm by itself belongs to the layer before it. Parameters that are in
-    no layer, such as tables of positions, belong to the first one; where the model declares its layers, to one after
-    the last.
+    That of the head (`head_parts`) is multiplied by `head_rate`, whatever the decay. Layer l of L has decay^(L - 1 - l)
+    (Clark et al. 2020; Bao et al. 2022). Layers are those that the model declares (`layer_groups`), or those of
+    `layers_of`; a norm by itself belongs to the layer before it. Parameters that are in no layer, such as tables of
+    positions, belong to the first one; where the model declares its layers, to one after the last.
     """
     names = [name for name, _ in model.named_parameters()]
-    if isinstance(model, HasLayerGroups):
-        groups = [tuple(group) for group in model.layer_groups()]
-        check_names(model.network, [name for group in groups for name in group], "layer_groups")
-        rest = len(groups)
-    else:
-        groups, rest = _found_groups(model.network), 0
+    groups = _layer_groups(model)
+    rest = len(groups) if isinstance(model, HasLayerGroups) else 0
     depths = {name: _depth(name.removeprefix("network."), groups, rest) for name in names}
     last = max(depths.values(), default=0)
-    return {name: decay ** (last - depth) for name, depth in depths.items()}
+    head = head_parts(model) if head_rate != 1 else ()
+    return {
+        name: decay ** (last - depth) * (head_rate if is_within(name.removeprefix("network."), head) else 1.0)
+        for name, depth in depths.items()
+    }
+
+
+def head_parts(model: Model) -> tuple[str, ...]:
+    """Return the parts of a network that are its head, by name: those called so, or else its last layer.
+
+    A head is what stands at the top of the network under a name such as `head` or `auxiliary_head`.
+
+    >>> from swath.models.classify.resnet import resnet18
+    >>> import torch
+    >>> with torch.device("meta"):
+    ...     head_parts(resnet18(classes=("land", "water")))
+    ('fc',)
+    """
+    called = tuple(name for name, _ in model.network.named_children() if _HEAD.search(name))
+    return called or _layer_groups(model)[-1]
 
 
 def is_within(name: str, parts: Iterable[str]) -> bool:
     """Whether a dotted name is one of the parts or lies below one.
 
+    The part without a name is the whole.
+
     >>> is_within("encoder.blocks.0.weight", ["encoder.blocks"]), is_within("encoder2.weight", ["encoder"])
     (True, False)
     """
-    return any(name == part or name.startswith(part + ".") for part in parts)
+    return any(not part or name == part or name.startswith(part + ".") for part in parts)
 
 
 def check_names(network: nn.Module, parts: Iterable[str], setting: str) -> None:
@@ -91,6 +110,15 @@ def check_names(network: nn.Module, parts: Iterable[str], setting: str) -> None:
             raise ConfigurationError(
                 f"recipe: '{setting}' names '{part}', and no weight of the network lies there; its parts are {heads}."
             )
+
+
+def _layer_groups(model: Model) -> list[tuple[str, ...]]:
+    """Return the parts of each layer as the model declares them, or as they are found."""
+    if not isinstance(model, HasLayerGroups):
+        return _found_groups(model.network)
+    groups = [tuple(group) for group in model.layer_groups()]
+    check_names(model.network, [name for group in groups for name in group], "layer_groups")
+    return groups
 
 
 def _found_groups(network: nn.Module) -> list[tuple[str, ...]]:

@@ -75,7 +75,8 @@ class Learner:
         # From here on the parameters are where the placement has put them.
         self._freezer = Freezer(model, recipe)
         self._groups = decay_groups(model, decay_everything=recipe.decay_everything)
-        scales = layer_scales(model, recipe.layer_decay) if recipe.layer_decay != 1 else None
+        uneven = (recipe.layer_decay, recipe.head_rate) != (1, 1)
+        scales = layer_scales(model, decay=recipe.layer_decay, head_rate=recipe.head_rate) if uneven else None
         self._optimiser = build_optimiser(self._groups, recipe, scales)
         self._names = self._groups.names_in(self._optimiser)
         self._trained = list(self._groups.parameters.values())
@@ -190,5 +191,5 @@ def _complaint(found: Gradient, seen: Sequence[Seen], *, epoch: int, number: int
     return (
         f"the loss or its gradient is no finite number in epoch {epoch + 1}, step {number + 1}, batch {numbers} "
         f"({told}; gradient norm {found.norm:.4g}; samples {shown}); look at these samples, lower the learning "
-        "rate, or set clip_gradient_norm. The last checkpoint is kept."
+        "rate, or set clip_gradient_norm."
     )

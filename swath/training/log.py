@@ -121,6 +121,18 @@ class TrainingLog:
         self._stream.close()
 
 
+def described_in(path: Path) -> dict[str, Any]:
+    """Return what run a log is of, as its first line tells; nothing for a log that does not, or that is not there."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            line = json.loads(stream.readline())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(line, dict) or line.get("kind") != "run":
+        return {}
+    return {name: value for name, value in line.items() if name != "kind"}
+
+
 class Reporter:
     """Tells sinks and a listener what happens; a sink gets one line for up to `STEPS_A_LINE` steps."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import torch
 
-from swath.errors import ConfigurationError, ResumeMismatch
+from swath.errors import ConfigurationError, ResumeMismatch, TrainingError
 from swath.models.published import load_tensors, read_tensors
 from swath.models.store import WEIGHTS_FILE
 from swath.training.balance import balance
@@ -22,9 +22,9 @@ from swath.training.distributed import Process, Processes, joined
 from swath.training.feeding import BatchMaker, plan_epoch, prefetch
 from swath.training.keeping import BEST_FOLDER, Keeper
 from swath.training.learning import Learner
-from swath.training.log import Means, Progress, Reporter, Sink, TrainingLog, Validation
+from swath.training.log import Means, Progress, Reporter, Sink, TrainingLog, Validation, described_in
 from swath.training.schedule import StageSpan, learning_rate_at, stage_at
-from swath.training.state import RunState, Watch, describe_run, fingerprint
+from swath.training.state import RunState, Watch, describe_run, differences, fingerprint
 from swath.training.switches import switched
 from swath.training.tensorboard import TensorBoard
 
@@ -105,8 +105,9 @@ def train(
     weights, bit for bit on a CPU. Without it the run starts anew and replaces what is there. `time_limit` is
     in seconds of this call (one step at least); then the weights are evaluated, and a later call goes on.
 
-    With a recipe that keeps several of the best, each of them is in `kept/step-N` as well. `tensorboard` also writes
-    curves into `folder/tensorboard`.
+    With a recipe that keeps the last, `best/` holds the weights of the latest epoch, and the result tells their
+    figures. With one that keeps several of the best, each of them is in `kept/step-N` as well. `tensorboard` also
+    writes curves into `folder/tensorboard`.
 
     Under `torchrun` each process calls this alike. All of them learn from their share of every step, by the recipe's
     batch size each; the first one alone evaluates, writes and tells `progress`, in a folder that all can read. A run
@@ -143,7 +144,7 @@ def train(
 
 @dataclass(kw_only=True)
 class _Run:
-    """One call of `train`; `state` and the tensors are what a checkpoint holds."""
+    """One call of `train`; `state` and the tensors are what a checkpoint holds, the last one that of step `saved`."""
 
     model: Model
     data: SampleSource
@@ -172,9 +173,14 @@ class _Run:
         self.described = describe_run(self.model, recipe, len(self.data), self.teacher, processes=own.world)
         self.state = RunState(fingerprint=fingerprint(self.described), processes=own.world)
         self.keeper = Keeper(
-            folder=self.folder, watch=recipe.watch, count=recipe.keep_best, measured=self.evaluate is not None
+            folder=self.folder,
+            watch=recipe.watch,
+            count=recipe.keep_best,
+            measured=self.evaluate is not None,
+            kept=recipe.keep,
         )
         self.learner = Learner(self.model, recipe, self.processes, self.teacher)
+        self.saved: int | None = None
         self.span: StageSpan | None = None
         self.log: TrainingLog | None = None
 
@@ -239,20 +245,31 @@ class _Run:
                 "start as many, or give another folder, or --no-resume to replace it."
             )
         if state.fingerprint != self.state.fingerprint:
+            found = differences(described_in(self.folder / LOG_FILE), self.described)
             raise ResumeMismatch(
-                f"{path} belongs to a run with another model, recipe or number of samples; "
-                "give another folder, or --no-resume to replace it."
+                f"{path} belongs to a run with another model, recipe or number of samples"
+                f"{f' ({found})' if found else ''}; give another folder, or --no-resume to replace it."
             )
         self.state = state
+        self.saved = self._steps_done
         self.learner.load(checkpoint, averaged=state.averaged)
 
     def _save(self) -> None:
         self.reporter.flush()
         self.state.log_length = self.log.length if self.log else 0
         self.state.averaged = self.learner.average.updates if self.learner.average else 0
+        self.saved = self._steps_done
         tensors = self.learner.tensors()
         if self.processes.own.is_main:
             save_checkpoint(Checkpoint(tensors=tensors, numbers=self.state.to_json()), self.folder / LAST_FILE)
+
+    def _what_is_kept(self) -> str:
+        """Say to which state a run that broke can go back."""
+        if self.saved is None:
+            return "Nothing is kept, as it had not come to an end of an epoch."
+        epochs, steps = divmod(self.saved, self.steps_per_epoch)
+        place = f"epoch {epochs}" if not steps else f"step {steps} of epoch {epochs + 1}"
+        return f"The state after {place} is kept in {self.folder / LAST_FILE}."
 
     @property
     def _steps_done(self) -> int:
@@ -303,7 +320,10 @@ class _Run:
 
     def _step(self, batches: list[Batch]) -> None:
         rate = learning_rate_at(self.recipe, self._steps_done, self.steps_per_epoch)
-        gradient = self.learner.step(batches, rate=rate, epoch=self.state.epoch, number=self.state.step)
+        try:
+            gradient = self.learner.step(batches, rate=rate, epoch=self.state.epoch, number=self.state.step)
+        except TrainingError as error:
+            raise TrainingError(f"{error} {self._what_is_kept()}") from error
         self.state.step += 1
         self.state.means.add(gradient.losses)
         self.reporter.step(self._progress(gradient.losses), gradient.norm)

@@ -64,9 +64,8 @@ def train_from(
     """
     if model.classes != spec.classes:
         raise ConfigurationError(
-            f"the model tells {len(model.classes)} classes ({_listed(model.classes)}) and '{spec.name}' has "
-            f"{len(spec.classes)} ({_listed(spec.classes)}); build the model with the data set's "
-            "classes, in order."
+            f"the model tells {_told(model.classes)} and '{spec.name}' has {_told(spec.classes)}"
+            f"{_first_difference(model.classes, spec.classes)}; build the model with the data set's classes, in order."
         )
     parts = open_parts(spec, root, validation=validation, seed=recipe.seed, cached=cached)
     return train(
@@ -79,5 +78,14 @@ def train_from(
     )
 
 
-def _listed(classes: tuple[str, ...]) -> str:
-    return ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
+def _told(classes: tuple[str, ...]) -> str:
+    listed = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
+    return f"{len(classes)} class{'' if len(classes) == 1 else 'es'} ({listed})"
+
+
+def _first_difference(own: tuple[str, ...], other: tuple[str, ...]) -> str:
+    """Say where two lists of one length first differ, which the names shown of them may not."""
+    if len(own) != len(other):
+        return ""
+    number = next(number for number, (one, two) in enumerate(zip(own, other, strict=True)) if one != two)
+    return f", number {number + 1} being '{own[number]}' for the model and '{other[number]}' for the data set"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from swath.errors import ConfigurationError
 from swath.training.log import Means, Validation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from swath.models.base import Model
     from swath.models.recipe import Recipe
@@ -49,6 +50,10 @@ _ALWAYS_TOLD = frozenset(
     }
 )
 """Settings of the first version; later ones are told where they are set, so that runs from before them go on."""
+_UNSET = object()
+_SHOWN = 60
+_LATER_CONFIGURATION = {"square": False, "minimum": 1}
+"""Settings of a model's input that came later, as they were before: told where they say anything else."""
 
 
 @dataclass(kw_only=True)
@@ -154,15 +159,63 @@ def describe_run(
     if recipe.stages:
         settings["stages"] = [asdict(stage) for stage in recipe.stages]
     # A plain function shows its address, which is another in every process.
+    if isinstance(recipe.class_weights, Mapping):
+        settings["class_weights"] = dict(recipe.class_weights)
     settings["transforms"] = [re.sub(r" at 0x[0-9a-f]+", "", repr(transform)) for transform in recipe.transforms]
     return {
         "model": f"{kind.__module__}:{kind.__qualname__}",
-        "config": TypeAdapter(kind.Config).dump_python(model.config, mode="json"),
+        "config": _as_before(TypeAdapter(kind.Config).dump_python(model.config, mode="json")),
         "recipe": settings,
         "samples": samples,
         **({"teacher": teacher.sha256} if teacher else {}),
         **({"global_batch": recipe.batch_size * recipe.accumulate * processes} if processes > 1 else {}),
     }
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], *, shown: int = 3) -> str:
+    """Name the settings in which two descriptions differ, the first few with their values; "" for no description.
+
+    >>> differences({"samples": 3, "recipe": {"seed": 0}}, {"samples": 3, "recipe": {"seed": 1, "clip": 5.0}})
+    'clip was not set, is now 5.0; seed was 0, is now 1'
+    """
+    if not before:
+        return ""
+    # What the log has read lost the difference between tuples and lists.
+    one, other = (_leaves(json.loads(json.dumps(told))) for told in (before, now))
+    names = sorted(name for name in one.keys() | other.keys() if one.get(name, _UNSET) != other.get(name, _UNSET))
+    told = [f"{name} was {_short(one, name)}, is now {_short(other, name)}" for name in names[:shown]]
+    return "; ".join(told) + (f"; and {len(names) - shown} more" if len(names) > shown else "")
+
+
+def _leaves(told: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a description as values by dotted name; those of the recipe, which users know, by their own."""
+    found: dict[str, Any] = {}
+    for name, value in told.items():
+        if isinstance(value, dict):
+            found |= _leaves(value, "" if (prefix, name) == ("", "recipe") else f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def _short(values: Mapping[str, Any], name: str) -> str:
+    if name not in values:
+        return "not set"
+    text = json.dumps(values[name]).strip('"')
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _as_before(told: Any) -> Any:
+    """Leave out settings that came later where they say what was always so, at any depth of a configuration."""
+    if isinstance(told, list):
+        return [_as_before(value) for value in told]
+    if isinstance(told, dict):
+        return {
+            name: _as_before(value)
+            for name, value in told.items()
+            if name not in _LATER_CONFIGURATION or value != _LATER_CONFIGURATION[name]
+        }
+    return told
 
 
 def fingerprint(described: Mapping[str, Any]) -> str:

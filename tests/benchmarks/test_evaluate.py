@@ -13,14 +13,15 @@ from little_models import brightness_classifier, brightness_segmenter
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
-from swath.benchmarks.predictors import ModelPredictor, pad_to_multiple, weights_hash
+from swath.benchmarks.predictors import ModelPredictor, pad_to_fit, weights_hash
 from swath.benchmarks.preparation import ResizeShortEdge
 from swath.benchmarks.protocol import evaluate
 from swath.benchmarks.registry import parse_protocol_argument, protocol, protocols
 from swath.datasets.buildings import MASSACHUSETTS_BUILDINGS
-from swath.datasets.spec import DatasetSpec
+from swath.datasets.spec import ALL, DatasetSpec
 from swath.errors import ConfigurationError, DataError
 from swath.geometry.windows import Size
+from swath.models.inputs import imagenet_rgb
 from swath.models.store import load_model, save_model
 
 DATA = Path(__file__).parents[1] / "data"
@@ -151,13 +152,20 @@ def test_samples_of_several_sizes_are_predicted_in_order(shades):
 
 def test_reflection_padding_equals_the_definition(buildings):
     sample = MASSACHUSETTS_BUILDINGS.open(buildings, "test")[0]
-    padded = pad_to_multiple(sample, 32).images["image"]
+    padded = pad_to_fit(sample, spec(multiple_of=32)).images["image"]
     values = sample.images["image"].values
     assert padded.size == Size(96, 96) == padded.grid.size
     assert (padded.values[:, :70, :90] == values).all()
     assert (padded.values[:, 70, :90] == values[:, 68]).all()
     assert (padded.values[:, :70, 91] == values[:, :, 87]).all()
-    assert pad_to_multiple(sample, 10) is sample
+    assert pad_to_fit(sample, spec(multiple_of=10)) is sample
+    assert pad_to_fit(sample, spec(square=True)).size == Size(90, 90)
+    assert pad_to_fit(sample, spec(minimum=200, multiple_of=32)).size == Size(224, 224)
+    assert pad_to_fit(sample, spec(multiple_of=32), spec(multiple_of=48, square=True)).size == Size(96, 96)
+
+
+def spec(**options):
+    return imagenet_rgb(**{"window": 256, **options})
 
 
 def test_the_hash_follows_the_weights_and_saved_models_keep_their_name(tmp_path, shades):
@@ -191,12 +199,12 @@ def test_the_shorter_edge_keeps_the_aspect():
 
 
 def test_every_protocol_names_a_headline_its_metric_gives():
-    assert len(protocols()) == 44
+    assert len(protocols()) == 61
     for each in protocols():
         assert protocol(each.name) is each
         assert isinstance(each.dataset, DatasetSpec)
         with contextlib.suppress(DataError):  # lists of files lie beside the data, which are not here
-            assert each.split in each.dataset.splits.parts([], Path())
+            assert each.split in (ALL, *each.dataset.splits.parts([], Path()))
         figures = {
             "accuracy", "macro F1", "F1 (6 m)", "mean IoU", "macro mAP", "SeK", "F1 (class changed)"
         }  # fmt: skip

@@ -22,7 +22,7 @@ from swath.benchmarks.svm_probe import (
     row_shares,
 )
 from swath.benchmarks.visual_words import BagOfWords, LocalDescriptors, dense_sift
-from swath.datasets.scenes import NWPU_RESISC45_TORCHGEO, folder_dataset
+from swath.datasets.scenes import NWPU_RESISC45, NWPU_RESISC45_TORCHGEO, folder_dataset
 from swath.errors import ConfigurationError, DataError, ShapeError, UnitMismatch
 from swath.geometry.windows import Size
 from swath.imagery.bands import Band, Unit
@@ -32,6 +32,7 @@ from swath.models.classify.resnet import resnet18
 from swath.models.inputs import InputSpec
 from swath.samples.labels import Label
 from swath.samples.sample import Sample
+from swath.training.layers import layer_scales
 
 BANDS = tuple(Band(name=role, role=role) for role in ("red", "green", "blue"))
 CLASSES = ("red", "green", "blue")
@@ -323,6 +324,11 @@ def test_fine_tuning_runs_15_000_batches_of_50():
     steps = recipe.epochs * recipe.steps_per_epoch(3_150)
     assert 15_000 <= steps < 15_000 + recipe.steps_per_epoch(3_150)
     assert (recipe.optimiser, recipe.learning_rate, recipe.batch_size) == ("sgd", 1e-3, 50)
+    with torch.device("meta"):
+        model = resnet18(classes=NWPU_RESISC45.classes)
+    scales = layer_scales(model, recipe.layer_decay, head_rate=recipe.head_rate)
+    assert {name for name, scale in scales.items() if scale == 10.0} == {"network.fc.weight", "network.fc.bias"}
+    assert set(scales.values()) == {1.0, 10.0}
 
 
 def test_samples_of_several_sizes_are_described_in_order():

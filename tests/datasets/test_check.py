@@ -104,9 +104,9 @@ def test_missing_classes_parts_and_images_are_found(parted):
     expected = (
         "test lacks the class folder River",
         "Forest holds no image",
-        "The part 'train' holds 18 images; as published it has 20.",
-        "The part 'train' has no images of the class Forest.",
-        "The part 'test' has no images of the class River.",
+        "The part 'train' holds 18 images; as published it has 20: complete the data set.",
+        "The part 'train' has no images of the class Forest; complete the data set.",
+        "The part 'test' has no images of the class River; complete the data set.",
     )
     assert len(report.missing) == len(expected)
     for message in expected:
@@ -119,7 +119,10 @@ def test_lists_that_overlap_are_found_and_everything_is_still_looked_at(tmp_path
     (root / "list/train.txt").write_text("00.png\n01.png\n")
     (root / "list/test.txt").write_text("01.png\n02.png\n")
     report = check(PAIRS, root)
-    assert report.missing == (f"'01.png' is in the lists of both 'train' and 'test' in {root}.",)
+    assert report.missing == (
+        f"'01.png' is in the lists of both 'train' and 'test' in {root}; a model must not be tested on what it has "
+        "learnt from: strike it from one of them.",
+    )
     assert report.samples == {"all": 3}
     (root / "list/test.txt").write_text("02.png\n")
     (root / "list/train.txt").write_text("00.png\n")

@@ -10,12 +10,14 @@ from swath.errors import DataError
 from swath.imagery.bands import Unit
 
 NAMES = """
-    aid bigearthnet-s2 bigearthnet-s2-43 bigearthnet-v2 cdd clcd clcd-256 dsifn-cd dsifn-cd-256 egy-bcd eurosat
-    eurosat-msi eurosat-msi-torchgeo eurosat-torchgeo firerisk firerisk-20 firerisk-50 gvlm levir-cd levir-cd-256
+    aerial-cars aid bigearthnet-s2 bigearthnet-s2-43 bigearthnet-v2 cdd clcd clcd-256 dior dior-r dior-r-trainval
+    dior-trainval dota-v1.0 dota-v1.0-hbb dota-v1.5 dota-v2.0 dsifn-cd dsifn-cd-256 egy-bcd eurosat eurosat-msi
+    eurosat-msi-torchgeo eurosat-torchgeo fair1m-v1.0 fair1m-v2.0 fair1m-v2.0-coarse firerisk firerisk-20 firerisk-50
+    glh-bridge glh-bridge-hbb gvlm hrplanes hrplanes-airports hrsc2016 hrsc2016-31 isaid levir-cd levir-cd-256
     massachusetts-buildings nwpu-resisc45 nwpu-resisc45-10 nwpu-resisc45-20 nwpu-resisc45-lwganet
-    nwpu-resisc45-rsmamba nwpu-resisc45-smarties nwpu-resisc45-torchgeo oscd-96 s2looking second so2sat so2sat-block
-    so2sat-culture-10 so2sat-random sysu-cd sztaki-airchange uc-merced uc-merced-torchgeo urban-tree-pairs
-    urban-trees whu-cd
+    nwpu-resisc45-rsmamba nwpu-resisc45-smarties nwpu-resisc45-torchgeo nwpu-vhr-10 nwpu-vhr-10-catnet oscd-96 rsicd
+    s2looking second so2sat so2sat-block so2sat-culture-10 so2sat-random sysu-cd sztaki-airchange tree-crowns
+    uc-merced uc-merced-70 uc-merced-torchgeo urban-tree-pairs urban-trees visdrone-det whu-cd
 """
 
 
@@ -51,7 +53,7 @@ def test_every_declaration_goes_to_other_processes():
 def test_unknown_names_suggest_the_nearest_or_list_all():
     with pytest.raises(DataError, match="'euro-sat'; did you mean eurosat"):
         dataset("euro-sat")
-    with pytest.raises(DataError, match="there are aid, bigearthnet-s2, bigearthnet-s2-43"):
+    with pytest.raises(DataError, match="there are aerial-cars, aid, bigearthnet-s2"):
         dataset("zzz")
 
 

@@ -141,7 +141,7 @@ def test_a_part_held_back_is_stratified_and_disjoint():
     keys = [{record.key for record in part.records} for part in (division.held, division.rest)]
     assert not keys[0] & keys[1]
     assert len(keys[0] | keys[1]) == 30
-    with pytest.raises(DataError, match="leaves a part empty"):
+    with pytest.raises(DataError, match="neither may be empty"):
         train.divide(0.01)
 
 

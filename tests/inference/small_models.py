@@ -36,7 +36,9 @@ class SmallConfig:
     output: SegmentationOutput | PointOutput | ClassificationOutput
 
 
-def spec(*, window: int = 32, overlap: int = 8, fixed_size: bool = False) -> InputSpec:
+def spec(
+    *, window: int = 32, overlap: int = 8, fixed_size: bool = False, square: bool = False, minimum: int = 1
+) -> InputSpec:
     return InputSpec(
         bands=("red", "green", "blue"),
         unit=Unit.EIGHT_BIT,
@@ -45,6 +47,8 @@ def spec(*, window: int = 32, overlap: int = 8, fixed_size: bool = False) -> Inp
         window=window,
         overlap=overlap,
         fixed_size=fixed_size,
+        square=square,
+        minimum=minimum,
     )
 
 

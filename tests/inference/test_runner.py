@@ -89,6 +89,16 @@ def test_per_pixel_classes_are_those_of_the_whole_scene(tmp_path, shape, window)
     assert confidence.min() >= 255 // 3
 
 
+@pytest.mark.parametrize("shape", [(20, 30), (9, 50), (70, 101)])
+def test_a_model_of_squares_sees_squares_of_the_size_it_needs(tmp_path, shape):
+    """The contract refuses anything else, in scenes smaller than a window too, and in files of strips."""
+    values = texture(*shape)
+    model = per_pixel(square=True, minimum=24)
+    run(model, open_scene(write_scene(tmp_path / "scene.tif", values)), tmp_path / "map.tif")
+    with rasterio.open(tmp_path / "map.tif") as found:
+        np.testing.assert_array_equal(found.read(1), whole_scene_labels(model, values))
+
+
 def test_window_size_changes_nothing_inside_when_the_overlap_covers_the_receptive_field(tmp_path):
     values = texture(90, 120)
     model = per_pixel(3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from swath.errors import BandMismatch, ConfigurationError, SwathWarning, UnitMismatch
+from swath.errors import BandMismatch, ConfigurationError, ShapeError, SwathWarning, UnitMismatch
 from swath.imagery.bands import Band, Unit
 from swath.imagery.pixels import Pixels
 from swath.imagery.units import Stretch
@@ -109,3 +109,24 @@ def test_much_finer_or_coarser_pixels_earn_a_warning(gsd):
 def test_statistics_that_do_not_fit_are_refused(fields, message):
     with pytest.raises(ConfigurationError, match=message):
         replace(RGB, **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "size", "message"),
+    [
+        ({"fixed_size": True, "window": 64}, (64, 32), "slot 'image' takes exactly 64 x 64 pixels; found 64 x 32"),
+        ({"square": True}, (96, 64), "slot 'image' takes square images alone; found 96 x 64. Cut squares"),
+        ({"minimum": 32}, (96, 31), "slot 'image' needs sides of at least 32 pixels; found 96 x 31. Pad"),
+        ({"multiple_of": 32}, (96, 48), "slot 'image' needs sides that are multiples of 32; found 96 x 48"),
+    ],
+)
+def test_sizes_that_a_network_cannot_take_are_one_sentence(fields, size, message):
+    with pytest.raises(ShapeError, match=message):
+        replace(RGB, **fields).check_size("image", *size)
+    replace(RGB, **fields).check_size("image", 64, 64)
+
+
+@pytest.mark.parametrize("minimum", [0, 513])
+def test_a_shortest_side_lies_within_the_window(minimum):
+    with pytest.raises(ConfigurationError, match=rf"'minimum' .* 1 to its 'window' of 512 pixels; found {minimum}"):
+        replace(RGB, minimum=minimum)

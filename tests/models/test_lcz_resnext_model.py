@@ -21,7 +21,6 @@ from swath.imagery.sources import open_source
 from swath.inference.runner import run
 from swath.models.classify.lcz_resnext import (
     CARD,
-    LCZ_CLASSES,
     OPTICAL_INPUT,
     RADAR_INPUT,
     LczResNeXt,
@@ -32,6 +31,7 @@ from swath.models.classify.lcz_resnext import (
 from swath.models.outputs import ClassificationOutput
 from swath.models.store import StoredModel
 from swath.samples.labels import Label
+from swath.samples.nomenclature import LOCAL_CLIMATE_ZONES
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -86,7 +86,10 @@ class TestContract(ModelContract):
         return small()
 
     def targets(self, count, height, width):
-        return tuple(Label.of(LCZ_CLASSES[number % 17], LCZ_CLASSES, Size(height, width)) for number in range(count))
+        return tuple(
+            Label.of(LOCAL_CLIMATE_ZONES[number % 17], LOCAL_CLIMATE_ZONES, Size(height, width))
+            for number in range(count)
+        )
 
 
 def small(sensors="both", **changes) -> LczResNeXt:
@@ -166,11 +169,11 @@ def test_each_choice_of_sensors_takes_its_slots():
     assert list(small().inputs) == ["radar", "image"]
     assert [small(kind).config.channels for kind in ("radar", "optical", "both")] == [8, 10, 18]
     with pytest.raises(ConfigurationError, match="radar, optical imagery or both"):
-        LczResNeXtConfig(output=ClassificationOutput(classes=LCZ_CLASSES))
+        LczResNeXtConfig(output=ClassificationOutput(classes=LOCAL_CLIMATE_ZONES))
 
 
 def test_it_takes_what_the_data_set_declares():
-    assert SO2SAT.classes == LCZ_CLASSES
+    assert SO2SAT.classes == small().config.output.classes
     assert SO2SAT.bands == OPTICAL_INPUT.bands
     assert SO2SAT.unit == OPTICAL_INPUT.unit
     assert tuple(band.role for band in RADAR_BANDS) == RADAR_INPUT.bands

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
+from torch.nn import functional
 
 from swath.errors import ConfigurationError, DataError
 from swath.geometry.windows import Size
@@ -209,3 +211,92 @@ def test_focal_loss_of_an_image_without_trees_is_finite():
     none = Points.of(np.zeros((0, 2)), classes=("tree",), height=1, width=3)
     loss = trees().loss(logit([[[[0.2, 0.2, 0.2]]]]), batch_of(none))["focal"]
     assert loss.item() == pytest.approx(-3 * 0.2**2 * math.log(0.8), rel=1e-5)
+
+
+# -- classes that count for more
+
+
+WEIGHTS = (0.5, 3.0, 1.25)
+THREE = ("land", "water", "ice")
+
+
+def random_logits(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_weighted_classification_is_torchs(smoothing):
+    output = ClassificationOutput(classes=THREE, label_smoothing=smoothing).weighing(WEIGHTS)
+    truth = [0, 1, 1, 2, 0]
+    batch = batch_of(*(Label.of(THREE[number], THREE, Size(1, 3)) for number in truth))
+    logits = random_logits(5, 3)
+    expected = functional.cross_entropy(
+        logits, torch.tensor(truth), weight=torch.tensor(WEIGHTS), label_smoothing=smoothing
+    )
+    assert output.loss(logits, batch)["cross_entropy"].item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_weighted_classification_by_hand_with_mixed_labels():
+    output = ClassificationOutput(classes=("land", "water"), class_weights=(1.0, 4.0))
+    mixed = Label(size=Size(1, 3), scores=[0.25, 0.75], classes=output.classes)
+    plain = Label.of("land", output.classes, Size(1, 3))
+    loss = output.loss(torch.log(torch.tensor([[0.2, 0.8], [0.6, 0.4]])), batch_of(mixed, plain))["cross_entropy"]
+    total = -(0.25 * math.log(0.2) + 4 * 0.75 * math.log(0.8) + math.log(0.6))
+    assert loss.item() == pytest.approx(total / (0.25 + 4 * 0.75 + 1), rel=1e-6)
+
+
+def test_weighted_segmentation_is_torchs_and_dice_stays():
+    plain = SegmentationOutput(classes=THREE)
+    batch = batch_of(row_of(0, 1, 255, 2, classes=THREE), row_of(1, 1, 0, 255, classes=THREE), width=4)
+    logits = random_logits(2, 3, 1, 4)
+    labels = torch.tensor([[[0, 1, 255, 2]], [[1, 1, 0, 255]]])
+    expected = functional.cross_entropy(logits, labels, weight=torch.tensor(WEIGHTS), ignore_index=255)
+    found = plain.weighing(WEIGHTS).loss(logits, batch)
+    assert found["cross_entropy"].item() == pytest.approx(expected.item(), rel=1e-6)
+    assert torch.equal(found["dice"], plain.loss(logits, batch)["dice"])
+
+
+def test_a_weighted_binary_output_is_torchs_of_two_classes():
+    batch = batch_of(row_of(0, 1, 255, classes=BUILDINGS.classes), row_of(1, 1, 0, classes=BUILDINGS.classes))
+    logits = random_logits(2, 1, 1, 3)
+    labels = torch.tensor([[[0, 1, 255]], [[1, 1, 0]]])
+    two = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    expected = functional.cross_entropy(two, labels, weight=torch.tensor([0.2, 5.0]), ignore_index=255)
+    found = BUILDINGS.weighing((0.2, 5.0)).loss(logits, batch)
+    assert found["cross_entropy"].item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_classes_without_weight_leave_nothing_of_a_batch_that_has_no_other():
+    logits = random_logits(1, 2, 1, 3).requires_grad_()
+    loss = COVER.weighing((0.0, 1.0)).loss(logits, batch_of(row_of(0, 0, 255)))["cross_entropy"]
+    assert loss.item() == 0
+    loss.backward()
+    assert logits.grad.abs().max() == 0
+
+
+def test_weighted_points_count_maps_and_centres_by_class():
+    output = PointOutput(classes=("oak", "fir"), sigma=1.0, minimum_distance=2.0, threshold=0.5)
+    truth = Points.of([[0.5, 0.5], [2.5, 0.5]], labels=[0, 1], classes=output.classes, height=1, width=3)
+    logits = logit([[[[0.7, 0.2, 0.1]], [[0.1, 0.3, 0.6]]]])
+    one, other = (
+        PointOutput(classes=(name,), sigma=1.0, minimum_distance=2.0, threshold=0.5).loss(
+            logits[:, [number]], batch_of(Points.of([place], classes=(name,), height=1, width=3))
+        )["focal"]
+        for number, (name, place) in enumerate((("oak", [0.5, 0.5]), ("fir", [2.5, 0.5])))
+    )
+    found = output.weighing((1.0, 3.0)).loss(logits, batch_of(truth))["focal"]
+    assert found.item() == pytest.approx((one + 3 * other).item() / (1 + 3), rel=1e-5)
+
+
+@pytest.mark.parametrize("output", [COVER, BUILDINGS, ClassificationOutput(classes=("land", "water"))])
+def test_equal_weights_are_none_and_are_not_written_down(output):
+    logits = random_logits(1, output.channels, 1, 3)
+    target = row_of(0, 1, 0, classes=output.classes)
+    if isinstance(output, ClassificationOutput):
+        logits, target = logits.mean((2, 3)), Label.of("water", output.classes, Size(1, 3))
+    alike = output.weighing((2.0, 2.0))
+    plain, weighed = (one.loss(logits, batch_of(target))["cross_entropy"] for one in (output, alike))
+    assert weighed.item() == pytest.approx(plain.item(), rel=1e-6)
+    adapter = TypeAdapter(type(output))
+    assert adapter.dump_python(alike, mode="json") == adapter.dump_python(output, mode="json")
+    assert "class_weights" not in adapter.dump_python(output, mode="json")

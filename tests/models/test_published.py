@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 from pathlib import Path
 
@@ -163,3 +164,57 @@ def test_nested_weights_are_found_and_a_file_without_any_is_refused(tmp_path):
         read_tensors(tmp_path / "none.pth")
     with pytest.raises(ImageryNotFound, match=r"nowhere\.pth"):
         read_tensors(tmp_path / "nowhere.pth")
+
+
+def settings(**more: object) -> argparse.Namespace:
+    return argparse.Namespace(model="mae_vit_base_patch16", lr=1e-3, betas=(0.9, 0.95), resume=None, **more)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_checkpoints_with_the_settings_of_their_program_are_read(tmp_path, legacy):
+    """MAE's layout: weights under `model`, and beside them what argparse read."""
+    before = set(torch.serialization.get_safe_globals())
+    content = {"model": {"weight": torch.ones(2)}, "args": settings(), "epoch": 799, "scaler": {"scale": 65536.0}}
+    torch.save(content, tmp_path / "mae.pth", _use_new_zipfile_serialization=not legacy)
+    assert torch.equal(read_tensors(tmp_path / "mae.pth")["weight"], torch.ones(2))
+    assert set(torch.serialization.get_safe_globals()) == before
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [(("student", "teacher"), 2.0), (("teacher",), 1.0), (("student",), 1.0), (("teacher", "state_dict"), 2.0)],
+)
+def test_of_a_pair_the_teacher_is_read_and_a_state_dict_before_it(tmp_path, keys, value):
+    weights = {key: {"weight": torch.full((2,), 1.0 + number)} for number, key in enumerate(keys)}
+    torch.save({**weights, "args": settings(), "dino_loss": {"center": torch.zeros(3)}}, tmp_path / "dino.pth")
+    assert read_tensors(tmp_path / "dino.pth")["weight"].tolist() == [value, value]
+
+
+class Settings(argparse.Namespace):
+    """Not the class that is known to be harmless."""
+
+
+class CallsNamespace:
+    """Unpickling it calls argparse's class in a way that fails."""
+
+    def __reduce__(self):
+        return argparse.Namespace, ("positional",)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("kind", ["hook in the settings", "hook beside them", "subclass", "call"])
+def test_settings_that_hide_code_are_refused_in_one_sentence(tmp_path, kind, legacy):
+    trace = tmp_path / "ran"
+    hidden = {
+        "hook in the settings": {"args": settings(hook=LeavesATrace(trace))},
+        "hook beside them": {"args": settings(), "hook": LeavesATrace(trace)},
+        "subclass": {"args": Settings(lr=1.0)},
+        "call": {"args": CallsNamespace()},
+    }
+    content = {"model": {"weight": torch.ones(2)}, **hidden[kind]}
+    torch.save(content, tmp_path / "mae.pth", _use_new_zipfile_serialization=not legacy)
+    told = r"mae\.pth holds more than tensors .* convert it to \.safetensors"
+    with pytest.raises(UnsafeWeights, match=told) as caught:
+        read_tensors(tmp_path / "mae.pth")
+    assert "\n" not in str(caught.value)
+    assert not trace.exists()

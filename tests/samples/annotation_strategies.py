@@ -50,7 +50,8 @@ def filled(shape: tuple[int, ...], low: float = 0, high: float = 1) -> st.Search
 
 def _objects(draw: st.DrawFn, count: int) -> dict[str, Any]:
     labels = draw(arrays(np.int32, count, elements=st.integers(0, len(CLASSES) - 1)))
-    return {"labels": labels, "scores": draw(filled((count,))), "classes": CLASSES}
+    ignored = draw(arrays(np.bool_, count))
+    return {"labels": labels, "scores": draw(filled((count,))), "ignored": ignored, "classes": CLASSES}
 
 
 @st.composite

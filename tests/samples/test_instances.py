@@ -159,6 +159,17 @@ def test_neighbours_that_disagree_in_the_strip_stay_apart() -> None:
     assert len(Instances.join_touching([both], [left])) == 2  # one window: never joined
 
 
+def test_what_is_joined_is_ignored_when_a_part_of_it_is() -> None:
+    mask = np.zeros((4, 12), dtype=bool)
+    mask[0:2, 2:10] = True
+    part = Instances(size=Size(4, 12), masks=[mask], classes=("a",))
+    crowd = Instances(size=Size(4, 12), masks=[mask], classes=("a",), ignored=[True])
+    windows = [Window(0, 0, 4, 8), Window(0, 4, 4, 8)]
+    assert Instances.join_touching([part, crowd], windows).ignored.tolist() == [True]
+    assert Instances.join_touching([part, part], windows).ignored.tolist() == [False]
+    assert crowd.flip_vertical().ignored.tolist() == [True]
+
+
 def test_joining_nothing_gives_nothing() -> None:
     empty = Instances(size=Size(4, 4), masks=[], classes=("a",))
     assert len(Instances.join_touching([empty, empty], [Window(0, 0, 4, 4)] * 2)) == 0

@@ -13,7 +13,7 @@ from swath.imagery.bands import Band, Unit
 from swath.imagery.grid import Affine, Grid
 from swath.imagery.pixels import Pixels
 from swath.samples import ClassMap, Points, Raster, Sample
-from swath.samples.moves import Crop, QuarterTurns
+from swath.samples.moves import Crop, QuarterTurns, Rotate
 from swath.samples.transforms import (
     CentreCrop,
     ColourJitter,
@@ -99,6 +99,24 @@ def test_interpolating_transforms_keep_a_bright_blob_under_its_point(transform: 
             np.testing.assert_allclose(moved.target.points[0], [column + 0.5, row + 0.5], atol=1.0)
             checked += 1
     assert checked > 10
+
+
+def test_a_turn_with_a_probability_leaves_the_other_samples_as_they_are() -> None:
+    sample, generator = labelled(), np.random.default_rng(0)
+    turned = sum(RandomRotate(20.0, probability=0.3)(sample, generator) is not sample for _ in range(400))
+    assert 90 < turned < 150  # 120, three standard deviations of 9.2
+    assert RandomRotate(20.0, probability=0.0)(sample, generator) is sample
+    with pytest.raises(ConfigurationError, match=r"a turn must be 0 to 1; found 1\.5"):
+        RandomRotate(20.0, probability=1.5)
+
+
+def test_a_certain_turn_draws_its_angle_alone_and_reads_as_it_did_before_there_was_a_probability() -> None:
+    draw = np.random.default_rng(5)
+    turned = RandomRotate(20.0)(labelled(), np.random.default_rng(5))
+    expected = labelled().moved(Rotate(float(draw.uniform(-20.0, 20.0))))
+    np.testing.assert_array_equal(turned.images["before"].values, expected.images["before"].values)
+    assert repr(RandomRotate(20.0)) == "RandomRotate(degrees=20.0)"
+    assert repr(RandomRotate(20.0, probability=0.5)) == "RandomRotate(degrees=20.0, probability=0.5)"
 
 
 def test_the_same_seed_gives_the_same_sample() -> None:

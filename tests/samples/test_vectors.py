@@ -229,6 +229,24 @@ def test_concatenating_needs_one_frame_and_the_same_classes() -> None:
         Points.concatenate([])
 
 
+def test_what_is_to_be_ignored_goes_along_with_its_object() -> None:
+    found = some_points([[1, 1], [14, 2], [3, 3]], ignored=[True, False, True], labels=[0, 1, 0])
+    assert some_points([[1, 1]]).ignored.tolist() == [False] and found.ignored.dtype == np.bool_
+    assert found.select([1, 2]).ignored.tolist() == [False, True]
+    assert found.crop(Window(0, 2, 8, 20)).ignored.tolist() == [False, True]
+    assert Points.concatenate([found, found.select([1])]).ignored.tolist() == [True, False, True, False]
+    written = found.to_json()
+    assert written["ignored"] == [True, False, True] and Points.from_json(written) == found
+    assert Points.from_json(written | {"ignored": [False] * 3}) != found
+    del written["ignored"]  # as annotations were written before there was such a mark
+    assert Points.from_json(written).ignored.tolist() == [False] * 3
+    for kind, fields in ((Boxes, {"boxes": [[1, 1, 3, 3]]}), (OrientedBoxes, {"boxes": [[2, 2, 2, 1, 0.5]]})):
+        one = kind(size=FRAME, classes=("tree",), ignored=[True], **fields)
+        assert one.rotate90().ignored.tolist() == one.resize(Size(40, 40)).ignored.tolist() == [True]
+    with pytest.raises(AnnotationError, match="marks of ignored Points"):
+        some_points([[1, 1]], ignored=[True, False])
+
+
 def greedy(overlaps: np.ndarray, scores: np.ndarray, threshold: float) -> list[int]:
     """The textbook loop over the whole matrix."""
     kept: list[int] = []

@@ -1,5 +1,7 @@
 """Rare classes count as much as they should: in the draw of samples and in the loss."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
@@ -11,7 +13,10 @@ from torch.nn import functional
 from swath.datasets.scenes import folder_dataset
 from swath.errors import ConfigurationError
 from swath.geometry.windows import Size
+from swath.models.classify.resnet import ResNetClassifier, ResNetConfig
+from swath.models.outputs import ClassificationOutput
 from swath.models.recipe import Recipe
+from swath.models.store import load_model
 from swath.samples.labels import Label, Text
 from swath.samples.rasters import ClassMap
 from swath.samples.sample import Sample
@@ -114,9 +119,48 @@ def test_the_loss_gets_the_weights(tmp_path):
 def test_weights_that_do_not_fit_are_refused(tmp_path):
     settings = Recipe(epochs=1, batch_size=8, learning_rate=1e-2, class_weights=(1.0, 2.0, 3.0))
     with pytest.raises(ConfigurationError, match="TinyClassifier does not"):
-        balance(tiny.fresh(tiny.TinyClassifier), tiny.Ponds(8), settings)
+        balance(tiny.fresh(tiny.TinyClassifier), tiny.Ponds(8), replace(settings, class_weights=(1.0, 2.0)))
     with pytest.raises(ConfigurationError, match="are 3 numbers and the model tells 2 classes"):
         balance(tiny.fresh(Weighing), tiny.Ponds(8), settings)
+    with pytest.raises(ConfigurationError, match="name lava, and the model tells land, water; name some of these"):
+        balance(tiny.fresh(Weighing), tiny.Ponds(8), replace(settings, class_weights={"lava": 2.0}))
+    with pytest.raises(ConfigurationError, match="are all 0"):
+        balance(tiny.fresh(Weighing), tiny.Ponds(8), replace(settings, class_weights=(0.0, 0.0)))
+
+
+def test_weights_may_be_given_by_name():
+    model = tiny.fresh(Weighing)
+    balance(model, tiny.Ponds(8), replace(RECIPE, class_weights={"water": 3.0}))
+    assert model.weights.tolist() == [1.0, 3.0]
+
+
+def small_resnet():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        output = ClassificationOutput(classes=CLASSES)
+        config = ResNetConfig(
+            input=tiny.INPUTS["image"], output=output, blocks=(1, 1, 1, 1), widths=(4, 4, 4, 4), stem="small"
+        )
+        return ResNetClassifier(config)
+
+
+def test_a_model_whose_output_is_its_loss_learns_by_weighted_cross_entropy_and_forgets_the_weights(tmp_path):
+    data = tiny.Ponds(8, whole_image=True)
+    truth = torch.tensor([int(data[index].target.scores[1]) for index in range(8)])
+    model, told = small_resnet(), []
+    train(model, data, replace(RECIPE, class_weights="balanced"), folder=tmp_path / "one", progress=told.append)
+    twin = small_resnet()
+    logits = twin(twin.prepare([data[index] for index in range(8)]))
+    counts = torch.bincount(truth)
+    expected = functional.cross_entropy(logits, truth, weight=8 / (2 * counts)).item()
+    assert counts[0] != counts[1]
+    assert told[0].losses["cross_entropy"] == pytest.approx(expected, rel=1e-5)
+    # Weights are of a training: neither the saved model nor the next training knows them.
+    assert "class_weights" not in (tmp_path / "one" / "best" / "config.json").read_text()
+    assert load_model(tmp_path / "one" / "best").model.config.output.class_weights == ()
+    assert model.config.output.class_weights != ()
+    train(model, data, RECIPE, folder=tmp_path / "two")
+    assert model.config.output.class_weights == ()
 
 
 def test_the_loop_draws_by_the_shares(tmp_path):

@@ -117,6 +117,29 @@ def test_the_best_weights_are_kept_and_left_in_the_model(tmp_path):
         assert torch.equal(value, model.network.state_dict()[name])
 
 
+def test_the_last_weights_are_kept_where_the_recipe_says_so(tmp_path):
+    told = iter([0.2, 0.9, math.nan, 0.4])
+    seen = []
+
+    def evaluate(model):
+        seen.append({name: value.clone() for name, value in model.network.state_dict().items()})
+        return {"score": next(told)}
+
+    model = tiny.fresh(tiny.TinySegmenter)
+    settings = recipe(epochs=4, keep="last", keep_best=2)
+    result = train(model, tiny.Ponds(8), settings, folder=tmp_path, evaluate=evaluate)
+    assert (result.best_epoch, result.best_value, len(result.history)) == (4, 0.4, 4)
+    stored = load_model(tmp_path / "best", model_class=tiny.TinySegmenter).model
+    for name, value in seen[3].items():
+        assert torch.equal(value, stored.network.state_dict()[name])
+        assert torch.equal(value, model.network.state_dict()[name])
+    steps = result.history[1].step, result.history[3].step
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {f"step-{step}" for step in steps}
+    with pytest.raises(ConfigurationError, match="'watch' is 'shine'"):
+        wrong = recipe(keep="last", watch="shine")
+        train(model, tiny.Ponds(8), wrong, folder=tmp_path / "wrong", evaluate=lambda _: {"score": 1.0})
+
+
 def test_less_is_better_with_a_minus(tmp_path):
     told = iter([3.0, 1.0, 2.0, 2.0, 2.0])
     result = train(

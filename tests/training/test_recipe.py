@@ -1,5 +1,7 @@
 """A recipe's settings against torch's own schedules and optimisers, and its mistakes in one sentence."""
 
+import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,11 +9,13 @@ import tiny
 import torch
 
 from swath.errors import ConfigurationError
+from swath.models.classify.resnet import resnet18
+from swath.models.inputs import imagenet_rgb
 from swath.models.recipe import Recipe, Stage
 from swath.training.checkpoint import load_checkpoint
 from swath.training.loop import train
 from swath.training.schedule import learning_rate_at
-from swath.training.state import describe_run
+from swath.training.state import describe_run, differences
 
 PLAIN = Recipe(epochs=6, batch_size=4, learning_rate=0.4)
 
@@ -32,6 +36,10 @@ PLAIN = Recipe(epochs=6, batch_size=4, learning_rate=0.4)
         ({"stages": (Stage(epochs=2),)}, "the stages have 2 epochs and 'epochs' is 6"),
         ({"class_weights": (1.0, -1.0)}, "'class_weights' are numbers of at least 0, or 'balanced'"),
         ({"class_weights": "even"}, "'class_weights' are numbers of at least 0, or 'balanced'; found 'even'"),
+        ({"class_weights": {"water": math.nan}}, "'class_weights' are numbers of at least 0, or 'balanced'"),
+        ({"head_rate": 0.0}, "'head_rate' must be positive; found 0.0"),
+        ({"keep": "first"}, "'keep' must be best or last; found 'first'"),
+        ({"keep": "last", "patience": 3}, "'patience' is 3 and 'keep' is 'last'"),
         ({"sizes": (64, 0)}, "'sizes' are sides of at least 1 pixel"),
         ({"keep_best": 0}, "'keep_best' must be at least 1"),
         ({"compile": True, "shard": True}, "'compile' and 'shard' do not go together"),
@@ -159,6 +167,17 @@ def test_layers_learn_the_slower_the_nearer_they_are_to_the_input(tmp_path):
         assert moved == pytest.approx(0.1 if name.startswith("network.4") else 0.03, rel=1e-3)
 
 
+@pytest.mark.parametrize("layer_decay", [1.0, 0.3])
+def test_the_head_learns_so_many_times_as_fast(tmp_path, layer_decay):
+    model = tiny.fresh(tiny.TinyClassifier)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    settings = Recipe(epochs=1, batch_size=4, learning_rate=0.01, layer_decay=layer_decay, head_rate=10.0)
+    train(model, tiny.Ponds(4, whole_image=True), settings, folder=tmp_path)
+    for name, value in model.named_parameters():
+        moved = (value - before[name]).abs().max().item()
+        assert moved == pytest.approx(0.1 if name.startswith("network.4") else 0.01 * layer_decay, rel=1e-3)
+
+
 # -- runs of before
 
 
@@ -178,3 +197,26 @@ def test_settings_that_came_later_are_told_only_where_they_are_set():
     assert set(more["recipe"]) - set(described["recipe"]) == {"optimiser", "stages"}
     assert more["recipe"]["stages"] == [{"epochs": 6, "frozen": ("0",), "learning_rate": None}]
     assert more["global_batch"] == 8
+    by_name = describe_run(model, replace(PLAIN, class_weights={"water": 2.0}), 10)
+    assert by_name["recipe"]["class_weights"] == {"water": 2.0}
+
+
+def test_settings_of_the_input_that_came_later_are_told_only_where_they_are_set():
+    def told(**changes):
+        with torch.device("meta"):
+            model = resnet18(classes=("land", "water"), input=imagenet_rgb(**changes))
+        return describe_run(model, PLAIN, 10)["config"]["input"]
+
+    assert not {"square", "minimum"} & set(told())
+    assert told(square=True, minimum=64) == {**told(), "square": True, "minimum": 64}
+
+
+def test_two_descriptions_are_compared_setting_by_setting():
+    model = tiny.fresh(tiny.TinyClassifier)
+    one = describe_run(model, PLAIN, 10)
+    assert differences(one, one) == ""
+    assert differences({}, one) == ""
+    other = describe_run(model, replace(PLAIN, epochs=7, seed=2, clip_gradient_norm=1.0, transforms=(tiny.mirror,)), 12)
+    assert differences(json.loads(json.dumps(one)), other) == (
+        "clip_gradient_norm was 0.0, is now 1.0; epochs was 6, is now 7; samples was 10, is now 12; and 2 more"
+    )

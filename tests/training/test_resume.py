@@ -84,7 +84,8 @@ def test_a_finished_run_is_not_run_again(tmp_path):
 @pytest.mark.parametrize("change", [{"learning_rate": 1e-3}, {"transforms": (tiny.mirror,)}, {"seed": 1}])
 def test_another_recipe_is_refused_and_may_replace(tmp_path, change):
     train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), quick(), folder=tmp_path)
-    with pytest.raises(ResumeMismatch, match="another model, recipe or number of samples"):
+    told = rf"another model, recipe or number of samples \({next(iter(change))} was .*, is now .*\); give another"
+    with pytest.raises(ResumeMismatch, match=told):
         train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), quick(**change), folder=tmp_path)
     result = train(tiny.fresh(tiny.TinySegmenter), tiny.Ponds(8), quick(**change), folder=tmp_path, resume=False)
     assert [line["step"] for line in timeless(tmp_path / "log.jsonl") if line["kind"] == "validation"] == [

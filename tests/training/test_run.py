@@ -57,7 +57,8 @@ def test_parts_held_back_share_no_image(ponds):
 def test_other_classes_and_parts_are_refused(ponds, tmp_path):
     arguments = {"folder": tmp_path / "run", "evaluate": measure}
     other = tiny.fresh(tiny.TinyClassifier, classes=("water", "land"))
-    with pytest.raises(ConfigurationError, match=r"2 classes \(water, land\) and 'ponds' has 2 \(land, water\)"):
+    told = r"2 classes \(water, land\) and 'ponds' has 2 classes \(land, water\), number 1 being 'water' for the model"
+    with pytest.raises(ConfigurationError, match=told):
         train_from(other, folder_dataset(ponds), ponds, RECIPE, **arguments)
     model = tiny.fresh(tiny.TinyClassifier)
     with pytest.raises(DataError, match="no part 'validation'"):

@@ -8,7 +8,7 @@ from torch import nn
 from swath.errors import ConfigurationError
 from swath.models.recipe import Recipe, Stage
 from swath.training.checkpoint import load_checkpoint
-from swath.training.layers import blocks_of, layer_scales, layers_of
+from swath.training.layers import blocks_of, head_parts, layer_scales, layers_of
 from swath.training.loop import train
 
 STAGED = Recipe(
@@ -90,6 +90,21 @@ def test_declared_layers_are_taken_and_the_rest_comes_after_them():
 
     with pytest.raises(ConfigurationError, match=r"'layer_groups' names 'encoder.steam'.*its parts are encoder, head"):
         layer_scales(tiny.fresh(Wrong), 0.5)
+
+
+def test_the_head_is_what_is_called_so_or_else_the_last_layer():
+    assert head_parts(tiny.fresh(Layered)) == head_parts(tiny.fresh(Declared)) == ("head",)
+    assert head_parts(tiny.fresh(tiny.TinyClassifier)) == ("4",)
+    several = tiny.fresh(Layered)
+    several.network.auxiliary_heads = nn.ModuleList([nn.Linear(2, 2)])
+    several.network.header = nn.Linear(2, 2)
+    assert head_parts(several) == ("head", "auxiliary_heads")
+    alone = tiny.fresh(tiny.TinyClassifier)
+    alone.network = nn.Linear(2, 2)
+    assert layer_scales(alone, head_rate=3.0) == {"network.weight": 3.0, "network.bias": 3.0}
+    scales = layer_scales(tiny.fresh(Layered), 0.5, head_rate=10.0)
+    assert scales["network.head.0.weight"] == 10.0
+    assert scales["network.encoder.stages.1.0.linear.weight"] == 0.5
 
 
 def test_a_stage_keeps_what_it_freezes_statistics_included(tmp_path):

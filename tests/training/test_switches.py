@@ -183,7 +183,8 @@ def test_a_bad_batch_is_named_and_the_last_checkpoint_goes_on(tmp_path):
             return {name: term * (math.nan if bad else 1.0) for name, term in super().loss(batch).items()}
 
     settings = recipe(batch_size=2, accumulate=2)  # two steps of two batches an epoch
-    with pytest.raises(TrainingError, match=r"epoch 2, step 1, batch 2 \(.*The last checkpoint is kept") as caught:
+    told = r"epoch 2, step 1, batch 2 \(.*The state after epoch 1 is kept in .*last"
+    with pytest.raises(TrainingError, match=told) as caught:
         train(tiny.fresh(Broken), tiny.Ponds(8), settings, folder=tmp_path / "broken")
     plan = list(plan_epoch(8, settings, 1).batches())[1]
     assert f"samples {', '.join(f'pond{index}' for index in plan.indices)})" in str(caught.value)

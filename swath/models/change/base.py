@@ -15,7 +15,8 @@ class ChangeModel(OneImageModel):
     """A model of two co-registered dates that look alike: both slots take what `config.input` says.
 
     Its network maps (before, after), each (B, C, H, W), to what `config.output` reads: usually scores of
-    `CHANGE_CLASSES` at every pixel, so that the answer is a `ClassMap` as that of any segmentation model.
+    `CHANGE_CLASSES` at every pixel, so that the answer is a `ClassMap` as that of any segmentation model. Changed
+    pixels are rare: `weigh_classes` lets them count for more, where the loss is the output's.
     """
 
     @property

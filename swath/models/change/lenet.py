@@ -200,6 +200,7 @@ class LENet(ChangeModel):
     """
 
     Config = LENetConfig
+    loss_by_output = True
     config: LENetConfig
     network: LENetNetwork
 

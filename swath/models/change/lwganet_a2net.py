@@ -105,6 +105,7 @@ def bgr_input(window: int) -> InputSpec:
         overlap=window // 4,
         multiple_of=STRIDE,
         fixed_size=True,
+        square=True,
     )
 
 

@@ -32,31 +32,11 @@ from swath.models.outputs import ClassificationOutput
 from swath.models.recipe import Recipe
 from swath.samples.annotation import Annotation
 from swath.samples.batch import Batch
+from swath.samples.nomenclature import LOCAL_CLIMATE_ZONES
 from swath.samples.transforms import RandomFlip, RandomRotate90
 
 Sensors = Literal["radar", "optical", "both"]
 """Sentinel-1 (8 channels), Sentinel-2 (10), or both (18, Sentinel-1 first)."""
-
-LCZ_CLASSES = (
-    "Compact high rise",
-    "Compact mid rise",
-    "Compact low rise",
-    "Open high rise",
-    "Open mid rise",
-    "Open low rise",
-    "Lightweight low rise",
-    "Large low rise",
-    "Sparsely built",
-    "Heavy industry",
-    "Dense trees",
-    "Scattered trees",
-    "Bush/scrub",
-    "Low plants",
-    "Bare rock or paved",
-    "Bare soil or sand",
-    "Water",
-)
-"""Local climate zones 1 to 10 and A to G (Stewart and Oke 2012), in the order of So2Sat's labels."""
 
 RADAR_INPUT = InputSpec(
     bands=(
@@ -238,6 +218,7 @@ class LczResNeXt(Model):
     """
 
     Config = LczResNeXtConfig
+    loss_by_output = True
     config: LczResNeXtConfig
     network: LczResNeXtNetwork
 
@@ -335,7 +316,7 @@ CARD = Card(
 def lcz_resnext(
     sensors: Sensors = "both",
     *,
-    classes: tuple[str, ...] = LCZ_CLASSES,
+    classes: tuple[str, ...] = LOCAL_CLIMATE_ZONES,
     blocks: int = 3,
     groups: int = 8,
     group_width: int = 64,

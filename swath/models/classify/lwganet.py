@@ -26,6 +26,7 @@ from swath.models.base import OneImageModel
 from swath.models.cards import Card, Figure, Variant
 from swath.models.classify.lwganet_backbone import (
     L0,
+    SMALLEST,
     STRIDE,
     Backbone,
     BackboneConfig,
@@ -38,6 +39,7 @@ from swath.models.classify.lwganet_backbone import (
 from swath.models.inputs import InputSpec, imagenet_rgb
 from swath.models.outputs import ClassificationOutput
 from swath.models.recipe import Recipe
+from swath.samples.batch import Batch
 from swath.samples.transforms import RandomFlip, RandomResizedCrop
 
 
@@ -72,10 +74,14 @@ class LWGANetNetwork(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Classify a batch of images."""
-        *_, map_BCHW = self.backbone(image_BCHW)
-        hidden = self.backbone.activation(self.hidden(map_BCHW.mean((2, 3), keepdim=True)))
-        logits: Tensor = self.head(hidden.flatten(1))
+        logits: Tensor = self.head(self.pooled(image_BCHW))
         return logits
+
+    def pooled(self, image_BCHW: Tensor) -> Tensor:
+        """Return the answer of the hidden layer (B, D), which the head reads."""
+        *_, map_BCHW = self.backbone(image_BCHW)
+        hidden: Tensor = self.backbone.activation(self.hidden(map_BCHW.mean((2, 3), keepdim=True)))
+        return hidden.flatten(1)
 
 
 class LWGANet(OneImageModel):
@@ -98,6 +104,11 @@ class LWGANet(OneImageModel):
     def card(cls) -> Card:
         """Return the system's card."""
         return CARD
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return the feature (B, D) that the head reads, 1,280 numbers at the published width."""
+        self.check(batch)
+        return self.network.pooled(batch.images["image"])
 
     @classmethod
     def remap_state_dict(cls, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -197,7 +208,7 @@ def lwganet(*, classes: tuple[str, ...], variant: VariantName = "L0", input: Inp
 
     Raises `ConfigurationError` for a variant that there is not.
     """
-    spec = input or imagenet_rgb(multiple_of=STRIDE, fixed_size=True)
+    spec = input or imagenet_rgb(multiple_of=STRIDE, fixed_size=True, square=True, minimum=SMALLEST)
     return LWGANet(
         LWGANetConfig(input=spec, output=ClassificationOutput(classes=classes), backbone=published_size(variant))
     )

@@ -193,6 +193,7 @@ class EfficientNetUnetPlusPlus(OneImageModel):
     """
 
     Config = EfficientNetUnetPlusPlusConfig
+    loss_by_output = True
     config: EfficientNetUnetPlusPlusConfig
     network: UnetPlusPlus
 

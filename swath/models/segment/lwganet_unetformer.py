@@ -481,7 +481,7 @@ def rgb_input(window: int) -> InputSpec:
     >>> rgb_input(512).fixed_size
     True
     """
-    return imagenet_rgb(window=window, overlap=window // 8, multiple_of=STRIDE, fixed_size=True)
+    return imagenet_rgb(window=window, overlap=window // 8, multiple_of=STRIDE, fixed_size=True, square=True)
 
 
 def lwganet_unetformer(
