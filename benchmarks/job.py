@@ -139,6 +139,11 @@ def main() -> None:
 
 
 def _peak() -> float:
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # What getrusage tells there may be the peak of the process that started this one.
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
