@@ -39,7 +39,7 @@ from swath.models.pretrain.embedder import Embedder
 from swath.models.published import read_tensors
 from swath.models.recipe import Recipe
 from swath.models.shipped import SHIPPED, WEIGHTS, ShippedModel
-from swath.models.store import CONFIG_FILE, StoredModel, load_model, save_model
+from swath.models.store import CONFIG_FILE, StoredModel, load_model
 from swath.training.adapting import (
     WarmStart,
     recipe_for_count,
@@ -50,7 +50,7 @@ from swath.training.adapting import (
     with_size,
 )
 from swath.training.distributed import Process
-from swath.training.keeping import BEST_FOLDER
+from swath.training.keeping import BEST_FOLDER, replace_model
 from swath.training.run import open_parts, train_from
 
 if TYPE_CHECKING:
@@ -264,7 +264,8 @@ def train(
     protocol = parse_protocol_argument(data).protocol
     ship = next((ship for ship in SHIPPED if ship.name == model), None)
     chosen = recipe or _recipe_of(model, ship)
-    share = validation or (0.1 if ship is None else ship.validation)
+    usual = 0.1 if ship is None else ship.validation
+    share = usual if validation is None else validation
     if isinstance(model, Model) and size is not None:
         raise ConfigurationError("a model given as an object has its image size already; leave the size out.")
     built = _fresh(model, chosen.seed, argument.spec.classes, size=size) if isinstance(model, str) else model
@@ -295,7 +296,7 @@ def train(
             choose_threshold(best.model, held_back, protocol)
         else:
             choose_temperature(best.model, held_back)
-        save_model(best.model, result.folder / BEST_FOLDER, card=best.card)
+        replace_model(best.model, result.folder / BEST_FOLDER, card=best.card)
     return result
 
 
@@ -323,7 +324,7 @@ def train_linear_probe(
         argument.spec,
         argument.root,
         folder=folder,
-        validation=validation or 0.1,
+        validation=0.1 if validation is None else validation,
         seed=seed,
         size=size,
         device=RunOptions(device=device).torch_device(),

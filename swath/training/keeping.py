@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swath.models.base import Model
+    from swath.models.cards import Card
     from swath.models.recipe import Kept
     from swath.training.log import Validation
 
@@ -59,9 +60,9 @@ class Keeper:
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
-def replace_model(model: Model, folder: Path) -> None:
+def replace_model(model: Model, folder: Path, *, card: Card | None = None) -> None:
     """Replace the model in a folder file by file, so that a whole one is there at any time."""
-    beside = save_model(model, folder.with_name(folder.name + ".unfinished"))
+    beside = save_model(model, folder.with_name(folder.name + ".unfinished"), card=card)
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(beside.iterdir()):
         file.replace(folder / file.name)

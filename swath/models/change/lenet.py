@@ -378,12 +378,14 @@ PUBLISHED_SCHEDULES: Mapping[str, PublishedSchedule] = {
 """The published trainings by data set; those that crop test with a sliding window, the others on whole tiles."""
 
 
-def lenet_recipe(*, samples: int, data: str = "levir-cd", seed: int = 0) -> Recipe:
+def lenet_recipe(*, samples: int = 445, data: str = "levir-cd", seed: int = 0) -> Recipe:
     """Return the published training on a data set of so many `samples`, as nearly as a recipe says it.
+
+    LEVIR-CD has 445 pairs to train on; for other data say how many, as the published steps are so many epochs.
 
     Raises `ConfigurationError` for a data set without a published training.
 
-    >>> recipe = lenet_recipe(samples=445)
+    >>> recipe = lenet_recipe()
     >>> recipe.epochs, recipe.batch_size, round(recipe.minimum_learning_rate, 6)
     (1429, 16, 0.000153)
     """
