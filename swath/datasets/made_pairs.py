@@ -96,8 +96,11 @@ URBAN_TREE_PAIRS = MadePairsSpec(
         size=128,
         zoom=(0.5, 1.2),
         regions=6,
+        # Large ones leave ground that changed out of sight of any edge.
+        region_area=(0.003, 0.7),
+        difference=0.05,
         registration=2.0,
-        light=LightSettings(band_gain=0.07, season=0.3, fields=2, field_gain=0.12),
+        light=LightSettings(gain=0.1, band_gain=0.05, gamma=0.1, season=0.3, fields=1, field_gain=0.1),
     ),
 )
 """NAIP's red, green, blue and near infrared at 0.5 to 1.2 m a pixel, 128 pixels a side."""
